@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Builds the three programs of blkferry and runs their tests. Everything lands in $(BUILD).
+#
+#   make                 blkferry-agent, blkferry-receiver, blkferry
+#   make check           every test (root: the integration tests use loop devices and BPF)
+#   make check SAN=1     the same tests with ASan and UBSan; SAN=thread for TSan
+#   make demo            the main job on this machine, with the proof at the end
+#   make bench           measurements; table on screen, build/bench.json
+#   make lint            formatting, static analysis, the structural checks
+#   make install DESTDIR=/some/root PREFIX=/usr
+#
+# A packager may set any variable below from the command line; V=1 shows the commands.
+
+PREFIX ?= /usr
+DESTDIR ?=
+SBINDIR ?= $(PREFIX)/sbin
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+SYSCONFDIR ?= /etc
+UNITDIR ?= /lib/systemd/system
+
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CLANG ?= clang
+BPFTOOL ?= bpftool
+PKG_CONFIG ?= pkg-config
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
+	-Wformat=2 -Wundef -Wswitch-enum -Wno-unused-parameter
+VERSION := $(shell cat VERSION)
+
+SAN ?=
+ifeq ($(SAN),1)
+BUILD ?= build-san
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SAN),thread)
+BUILD ?= build-tsan
+SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
+else
+BUILD ?= build
+SANFLAGS :=
+endif
+export BUILD SAN
+
+ifeq ($(V),1)
+Q :=
+else
+Q := @
+endif
+say = @printf '  %-8s %s\n' $(1) $(2)
+
+COMMON_LIBS := libcrypto libssl liblz4 inih libxxhash jansson
+AGENT_LIBS := libbpf liburing
+RECEIVER_LIBS := libnbd libsystemd
+pkg = $(shell $(PKG_CONFIG) $(1) $(2))
+
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DBLKFERRY_VERSION='"$(VERSION)"' -I. -I$(BUILD) \
+	$(WARNINGS) $(CFLAGS) $(SANFLAGS) -fstack-protector-strong -pthread -MMD -MP
+ALL_LDFLAGS = $(LDFLAGS) $(SANFLAGS) -pthread
+COMMON_LDLIBS = $(call pkg,--libs,$(COMMON_LIBS))
+AGENT_LDLIBS = $(call pkg,--libs,$(AGENT_LIBS)) $(COMMON_LDLIBS)
+RECEIVER_LDLIBS = $(call pkg,--libs,$(RECEIVER_LIBS)) $(COMMON_LDLIBS)
+
+# Every .c file of a folder belongs to that folder's program.
+COMMON_SRC := $(wildcard common/*.c)
+AGENT_SRC := $(wildcard agent/*.c agent/linux/*.c agent/cli/*.c)
+RECEIVER_SRC := $(wildcard receiver/*.c)
+CLI_SRC := $(wildcard receiver/cli/*.c)
+BPF_SRC := $(wildcard agent/bpf/*.bpf.c)
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+SKELETONS := $(patsubst agent/bpf/%.bpf.c,$(BUILD)/bpf/%.skel.h,$(BPF_SRC))
+
+PROGRAMS := $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(BUILD)/blkferry
+
+all: $(PROGRAMS)
+.PHONY: all check check-unit check-integration check-fuzz demo bench lint install clean
+
+$(BUILD)/obj/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/libcommon.a: $(call obj,$(COMMON_SRC))
+$(BUILD)/libagent.a: $(call obj,$(filter-out agent/main.c,$(AGENT_SRC)))
+$(BUILD)/libreceiver.a: $(call obj,$(filter-out receiver/main.c,$(RECEIVER_SRC)))
+$(BUILD)/lib%.a:
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/blkferry-agent: $(call obj,agent/main.c) $(BUILD)/libagent.a $(BUILD)/libcommon.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LDLIBS)
+
+$(BUILD)/blkferry-receiver: $(call obj,receiver/main.c) $(BUILD)/libreceiver.a $(BUILD)/libcommon.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(RECEIVER_LDLIBS)
+
+$(BUILD)/blkferry: $(call obj,$(CLI_SRC)) $(BUILD)/libcommon.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LDLIBS)
+
+# The BPF programs: one object, turned into a header that the agent embeds.
+$(BUILD)/bpf/%.bpf.o: agent/bpf/%.bpf.c $(wildcard agent/bpf/*.h)
+	$(call say,BPF,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -I. -I/usr/include/$(shell uname -m)-linux-gnu -c -o $@ $<
+
+$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf >$@.tmp && mv $@.tmp $@
+
+$(call obj,$(AGENT_SRC)): | $(SKELETONS)
+
+# Tests. tests/unit/SIDE/test_x.c links with that side's library; tests/tools/*.c are small programs
+# that the shell tests run.
+UNIT_SRC := $(wildcard tests/unit/common/*.c tests/unit/agent/*.c tests/unit/receiver/*.c)
+UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
+
+$(BUILD)/tests/unit/common/%: $(BUILD)/obj/tests/unit/common/%.o $(BUILD)/libcommon.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(COMMON_LDLIBS)
+$(BUILD)/tests/unit/agent/%: $(BUILD)/obj/tests/unit/agent/%.o $(BUILD)/libagent.a $(BUILD)/libcommon.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(AGENT_LDLIBS)
+$(BUILD)/tests/unit/receiver/%: $(BUILD)/obj/tests/unit/receiver/%.o $(BUILD)/libreceiver.a $(BUILD)/libcommon.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(RECEIVER_LDLIBS)
+$(BUILD)/tests/tools/%: $(BUILD)/obj/tests/tools/%.o $(BUILD)/libagent.a $(BUILD)/libcommon.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LDLIBS)
+$(call obj,$(wildcard tests/tools/*.c) $(UNIT_SRC)): | $(SKELETONS)
+
+check: check-unit check-fuzz check-integration
+
+check-unit: all $(UNIT_TESTS)
+	$(Q)tests/run.sh unit $(UNIT_TESTS)
+
+check-integration: all $(TOOLS)
+	$(Q)tests/run.sh integration $(sort $(wildcard tests/integration/test-*.sh))
+
+clean:
+	rm -rf build build-san build-tsan build-fuzz
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

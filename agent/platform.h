@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the agent asks of the operating system about disks and file systems. Implemented in
+ * agent/linux/ (a file for each group below) and later in agent/windows/.
+ */
+#ifndef BLKFERRY_AGENT_PLATFORM_H
+#define BLKFERRY_AGENT_PLATFORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/tracker.h"
+#include "common/bitmap.h"
+#include "common/fault.h"
+
+/* --- disks.c: which disks ------------------------------------------------------------------ */
+
+struct found_disk {
+	struct tracked_disk disk;
+	bool is_chosen;  /* by `wanted` */
+	char why[160];   /* "holds / (ext4 on /dev/vda1)", "not chosen: nothing mounted on it" */
+	char model[64];
+};
+
+/* Finds whole leaf disks. wanted is "auto" (every disk that holds a mounted file system, swap or
+ * LVM, through partitions, dm and md down to the leaf) or a comma-separated list, each a path (links are
+ * followed), a serial number or a WWN. An entry that matches nothing or two disks is a STOP fault that
+ * lists what is there. The caller frees *ret_disks. */
+int disks_find(const char *wanted, struct found_disk **ret_disks, unsigned int *ret_count,
+	       struct fault *fault);
+/* Looks again at a disk that is known: same identity at that path? current size? -ENODEV if gone. */
+int disks_refresh(struct tracked_disk *disk, struct fault *fault);
+
+/* --- fsmap.c, swap.c: what need not be copied ------------------------------------------------ */
+
+/* Clears in `blocks` (all set by the caller; one bit a block_bytes) what holds nothing worth
+ * copying: free space of mounted ext4 and XFS (GETFSMAP, through partitions and dm-linear), contents of
+ * active swap but for its first page. Call only after tracking started: a block allocated later is a
+ * write, and is seen. A bit is cleared only when its whole block is free. Where something cannot be told,
+ * the bits stay set; that is not an error. ret_note gets a line for the log ("ext4 / : 3.1 GiB free
+ * of 8 GiB; xfs /srv: ..."). */
+int fsmap_clear_free(const struct tracked_disk *disk, uint32_t block_bytes, struct bitmap *blocks,
+		     char *ret_note, size_t note_size, struct fault *fault);
+
+/* Swap is not copied (its contents are worthless and change all the time): swap_update re-reads
+ * /proc/swaps and fills the ranges of this disk, in bytes, header pages excluded. */
+struct swap_range {
+	uint64_t offset, length;
+};
+#define SWAP_RANGES_MAX 256
+int swap_ranges(const struct tracked_disk *disk, struct swap_range *ret_ranges,
+		unsigned int *ret_count, struct fault *fault);
+
+/* --- freeze.c, watchdog.c: stopping all writes for a moment ----------------------------------- */
+
+struct freezer; /* the file systems on the machine's disks, innermost first, mount points open */
+
+/* Lists them and opens each mount point, so that freezing needs no path look-up. Read-only mounts and
+ * file systems on other disks are left out. */
+int freezer_new(const struct tracked_disk *disks, unsigned int count, struct freezer **ret_freezer,
+		struct fault *fault);
+/* Can each be frozen (the file system type is known to do it)? No effect. Names the ones that cannot. */
+int freezer_check(struct freezer *freezer, struct fault *fault);
+/* How many file systems, and a text such as "/ (ext4), /srv (xfs)". */
+unsigned int freezer_count(const struct freezer *freezer);
+const char *freezer_text(const struct freezer *freezer);
+
+/* Starts the watchdog, then FIFREEZEs every file system, innermost first. Fails as a whole (thawing what
+ * was frozen) when one fails or when they are not all frozen by deadline_ns (os_monotonic_ns).
+ *
+ * The watchdog is a process of its own, locked in memory, forked here and holding the mount points
+ * open: it thaws everything when deadline_ns passes, and at once when this process dies (I9). */
+int freezer_freeze(struct freezer *freezer, uint64_t deadline_ns, struct fault *fault);
+/* Thaws everything and ends the watchdog. Harmless when nothing is frozen. */
+void freezer_thaw(struct freezer *freezer);
+/* True as long as everything is still frozen: the watchdog has not thawed. */
+bool freezer_is_frozen(struct freezer *freezer);
+/* The point of no return: tells the watchdog never to thaw, and waits for its answer.
+ * Returns 0 when from now on nothing thaws by itself; -ETIMEDOUT when it was too late: the watchdog has
+ * thawed or is about to, and the caller must give the cutover up. */
+int freezer_commit(struct freezer *freezer, struct fault *fault);
+void freezer_free(struct freezer *freezer); /* thaws first unless committed */
+
+/* --- fence.c ------------------------------------------------------------------------------- */
+
+enum fence_kind { FENCE_POWEROFF = 1, FENCE_HALT, FENCE_HOLD };
+
+const char *fence_name(enum fence_kind kind);
+/* 0 or -EINVAL */
+int fence_parse(const char *text, enum fence_kind *ret_kind);
+/* Powers off or halts at once, without a sync and without touching a disk; does not return then.
+ * FENCE_HOLD returns 0: everything stays frozen until a person or a reset ends it. */
+int fence_run(enum fence_kind kind);
+
+/* --- process.c ------------------------------------------------------------------------------- */
+
+/* Locks present and future memory of the process, and makes malloc keep what it has. */
+int process_lock_memory(struct fault *fault);
+/* Resident bytes of this process, from /proc/self/statm. 0 when it cannot be told. */
+uint64_t process_resident_bytes(void);
+/* A number that changes with every boot of the machine (boot_id), 16 bytes. */
+int process_boot_id(uint8_t ret_id[16]);
+/* Runs a shell command, waits at most timeout_ns and then kills its process group. name is for
+ * messages ("pre-freeze-command"). Returns 0 when it exited with 0. */
+int process_run_hook(const char *name, const char *command, uint64_t timeout_ns,
+		     struct fault *fault);
+
+#endif

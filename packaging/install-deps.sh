@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Brings every package that building, testing, linting and benchmarking blkferry needs and that a
+# fresh Debian 12 lacks. Safe to run again: it does nothing when all are there. Needs root.
+#
+# Usage: packaging/install-deps.sh [--build | --all]
+#   --build  only what compiling and running the programs needs
+#   --all    also what the tests, the lint and the benchmark need (default)
+set -eu
+
+build="gcc make clang llvm libc6-dev linux-libc-dev pkg-config bpftool libbpf-dev libelf-dev
+zlib1g-dev libssl-dev liblz4-dev libzstd-dev liburing-dev libinih-dev libxxhash-dev libjansson-dev
+libnbd-dev nbdkit libsystemd-dev"
+tests="libcmocka-dev libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck
+libnbd-bin qemu-utils fio faketime jq mount util-linux fdisk iproute2 procps e2fsprogs
+xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db"
+
+case "${1:---all}" in
+--build) want=$build ;;
+--all) want="$build $tests" ;;
+*)
+	echo "usage: install-deps.sh [--build | --all]" >&2
+	exit 2
+	;;
+esac
+
+missing=
+for package in $want; do
+	state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+	[ "$state" = "install ok installed" ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+	echo "install-deps: these packages are missing:$missing" >&2
+	echo "install-deps: run 'sudo packaging/install-deps.sh', or install them by hand" >&2
+	exit 1
+fi
+echo "install-deps: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086  # a list of words on purpose
+apt-get install -y -qq --no-install-recommends $missing >/dev/null

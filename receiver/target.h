@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where a disk's bytes go. Variants behind one ops table, a file each: target_nbd.c (libnbd,
+ * asynchronous), target_file.c (sparse file or block device), target_auto.c (an nbdkit that the
+ * receiver starts on a sparse file in its storage folder, then as target_nbd).
+ *
+ * A target is opened once a session and disk; each connection's thread then opens a channel of its own
+ * on it. A channel belongs to one thread. Requests on a channel complete in any order.
+ */
+#ifndef BLKFERRY_RECEIVER_TARGET_H
+#define BLKFERRY_RECEIVER_TARGET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/fault.h"
+
+struct target;
+struct target_channel;
+
+struct target_info {
+	uint64_t size_bytes;
+	uint32_t block_bytes;      /* offsets and lengths must be multiples of it (1, 512, 4096) */
+	bool can_flush;            /* false: written data is only as durable as the server's replies */
+	bool can_zero;             /* zeroes travel as a request, not as data */
+	bool is_known_zero;        /* every byte was zero when it was opened: new sparse file, or all hole */
+	unsigned int channels_max; /* 1 when several connections would not see each other's flushes */
+	char text[256];            /* the URI as status shows it */
+	char path[256];            /* file or device path where there is one, else "" */
+};
+
+/* Called by channel_poll/channel_drain on the channel's thread when a request ends. error is 0 or a
+ * positive errno: look at it first. */
+typedef void target_done_fn(void *context, int error);
+
+/* uri: nbd://host[:port][/export], nbds://..., nbd+unix:///export?socket=PATH, file:/path,
+ * block:/dev/x, or auto. storage_folder and name are used by auto ("NAME" becomes part of the file
+ * name) and for locking. size_bytes is the source disk's size: auto and file: make or grow their
+ * file to it (auto always; file: only when the file is not there).
+ * Refuses, before a byte is written and with a message that says what to do: read-only, too small,
+ * in use by another target of this receiver, not there. Faults: STOP for those, RETRY for a server
+ * that cannot be reached. */
+int target_open(const char *uri, const char *storage_folder, const char *name, uint64_t size_bytes,
+		struct target **ret_target, struct fault *fault);
+const struct target_info *target_info(const struct target *target);
+void target_close(struct target *target); /* after all its channels are closed */
+/* auto: ends the nbdkit and, when remove_data is set, deletes the file. Nothing for the others. */
+int target_forget(const char *uri, const char *storage_folder, const char *name, bool remove_data,
+		  struct fault *fault);
+
+int target_channel_open(struct target *target, struct target_channel **ret_channel,
+			struct fault *fault);
+/* Abandons what is under way: every done function is called with ECANCELED first. */
+void target_channel_close(struct target_channel *channel);
+
+/* Start a request. Buffers stay valid until done is called. length: any multiple of block_bytes
+ * within the target (checked: -EINVAL); zero lengths may be up to the whole disk. Where the target
+ * cannot zero, zeroes are written as data. When the queue is full these wait for room, running other
+ * requests' done functions. Returns 0, or -errno (then done is not called). */
+int target_channel_write(struct target_channel *channel, const void *data, uint64_t offset,
+			 uint32_t length, target_done_fn *done, void *context);
+int target_channel_zero(struct target_channel *channel, uint64_t offset, uint64_t length,
+			target_done_fn *done, void *context);
+int target_channel_read(struct target_channel *channel, void *data, uint64_t offset,
+			uint32_t length, target_done_fn *done, void *context);
+/* Runs what has completed, without waiting. -errno when the channel is broken. */
+int target_channel_poll(struct target_channel *channel);
+/* Waits until nothing is under way. Errors of requests go to their done functions; -errno only when the
+ * channel itself is broken or timeout_ns passed. */
+int target_channel_drain(struct target_channel *channel, uint64_t timeout_ns);
+/* Makes everything durable that completed before on any channel of this target. 0 also for a target
+ * that cannot flush (target_info says so). */
+int target_channel_flush(struct target_channel *channel, uint64_t timeout_ns);
+/* What went wrong last on this channel, for messages ("nbd+unix://...: No space left on device"). */
+const char *target_channel_error(const struct target_channel *channel);
+
+#endif
