@@ -27,26 +27,29 @@ enum tracker_kind { TRACKER_BPF = 1, TRACKER_SCAN };
 
 /* What the agent found out about a disk before it asks for it to be tracked (disks.h fills it). */
 struct tracked_disk {
-	char path[128];     /* /dev/vda: for messages and to open */
+	char path[128];	    /* /dev/vda: for messages and to open */
 	char identity[128]; /* serial, WWN or, lacking both, the path: the same disk tomorrow */
 	uint32_t major, minor;
 	uint64_t size_bytes;
 	uint32_t logical_block_bytes; /* 512 or 4096 */
-	uint64_t sequence;            /* the kernel's diskseq; 0 where the kernel has none */
-	bool is_request_based;        /* blk-mq: block_rq_complete fires for it */
+	uint64_t sequence;	      /* the kernel's diskseq; 0 where the kernel has none */
+	bool is_request_based;	      /* blk-mq: block_rq_complete fires for it */
 };
 
 /* Survives the agent with the bitmaps (pinned): what they are worth. */
 struct tracker_disk_memory {
-	uint8_t replica_id[TRACKER_REPLICA_ID_LEN]; /* whose lacks `todo` lists; all zero: none yet */
-	uint64_t acked_epoch;                       /* newest epoch the receiver acknowledged */
+	uint8_t replica_id
+		[TRACKER_REPLICA_ID_LEN]; /* whose lacks `todo` lists; all zero: none yet */
+	uint64_t acked_epoch;		  /* newest epoch the receiver acknowledged */
+	uint64_t
+		needs_compare; /* not 0: what `todo` lists may be there already: compare before copying */
 };
 
 /* How one disk stands; tracker_poll fills it. Counters only grow. */
 struct tracker_disk_state {
 	bool is_continuous; /* no write since `memory` was written can be missing from dirty and todo */
-	bool is_suspect;    /* I3: something could not be recorded: all blocks are to be compared */
-	const char *why;    /* when not continuous, or suspect: a sentence. Static storage. */
+	bool is_suspect; /* I3: something could not be recorded: all blocks are to be compared */
+	const char *why; /* when not continuous, or suspect: a sentence. Static storage. */
 	uint64_t dirty_blocks; /* set in dirty now */
 	uint64_t writes;       /* write requests seen so far */
 };
@@ -70,8 +73,8 @@ struct tracker_ops {
 	/* Looks at miss counters, passthrough commands, failed attachments... and fills *ret_state.
 	 * A disk stays suspect until clear_suspect, which is called before the comparison of all its blocks
 	 * begins (what happens later makes it suspect again). */
-	int (*poll)(struct tracker *tracker, unsigned int disk, struct tracker_disk_state *ret_state,
-		    struct fault *fault);
+	int (*poll)(struct tracker *tracker, unsigned int disk,
+		    struct tracker_disk_state *ret_state, struct fault *fault);
 	void (*clear_suspect)(struct tracker *tracker, unsigned int disk);
 
 	/* Figures for status: bytes of kernel memory, skipped program runs (all programs together). */
@@ -89,9 +92,9 @@ struct tracker {
 };
 
 struct tracker_options {
-	const char *pin_folder;   /* under a mounted bpffs, for example /sys/fs/bpf/blkferry */
+	const char *pin_folder;	  /* under a mounted bpffs, for example /sys/fs/bpf/blkferry */
 	const char *state_folder; /* holds the canary file */
-	uint64_t bitmap_bytes;    /* ceiling for one of the two bitmaps, all disks together */
+	uint64_t bitmap_bytes;	  /* ceiling for one of the two bitmaps, all disks together */
 };
 
 /* Attaches, or goes on with what an earlier agent pinned if that is whole and for the same disks;
