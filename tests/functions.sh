@@ -238,6 +238,7 @@ end_process()
 leftover_pids()
 {
 	# The pattern comes by standard input, or grep would find itself.
+	# shellcheck disable=SC2062  # paths, not a pattern
 	grep -lsF --file=- /proc/[0-9]*/cmdline <<<"$T/" | cut -d / -f 3 | grep -vx "$$" || true
 }
 
