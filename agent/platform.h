@@ -18,8 +18,8 @@
 
 struct found_disk {
 	struct tracked_disk disk;
-	bool is_chosen;  /* by `wanted` */
-	char why[160];   /* "holds / (ext4 on /dev/vda1)", "not chosen: nothing mounted on it" */
+	bool is_chosen; /* by `wanted` */
+	char why[160];	/* "holds / (ext4 on /dev/vda1)", "not chosen: nothing mounted on it" */
 	char model[64];
 };
 

@@ -19,8 +19,8 @@ struct read_request {
 	unsigned int disk;
 	uint64_t offset; /* multiple of the disk's logical block */
 	uint32_t length; /* multiple of it, at most 1 MiB */
-	void *buffer;    /* aligned to 4096 */
-	int error;       /* set on completion: 0, or a positive errno; a short read past the end is EIO */
+	void *buffer;	 /* aligned to 4096 */
+	int error; /* set on completion: 0, or a positive errno; a short read past the end is EIO */
 	void *context;
 };
 

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Reads agent.ini; see options.h and blkferry-agent.ini(5). */
+#include "agent/options.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/config.h"
+#include "common/log.h"
+#include "common/os_clock.h"
+#include "common/units.h"
+#include "common/wire.h"
+
+static const char *const tracker_names[] = {"auto", "bpf", "scan", NULL};
+static const char *const level_names[] = {"error", "warning", "info", "debug", NULL};
+
+#define KEY(key, kind, field, ...)                                                                 \
+	{                                                                                          \
+		.section = "agent", .name = (key), .type = (kind),                                 \
+		.offset = offsetof(struct agent_options, field), ##__VA_ARGS__                     \
+	}
+
+static const struct config_key keys[] = {
+	KEY("receiver", CONFIG_STRING, receiver),
+	KEY("disks", CONFIG_STRING, disks),
+	KEY("state-folder", CONFIG_STRING, state_folder),
+	KEY("pin-folder", CONFIG_STRING, pin_folder),
+	KEY("tracker", CONFIG_CHOICE, tracker, .choices = tracker_names),
+	KEY("allocated-only", CONFIG_SWITCH, allocated_only),
+	KEY("connections", CONFIG_NUMBER, connections, .most = WIRE_CONNECTIONS_MAX),
+	KEY("limit", CONFIG_RATE, limit_bytes_per_s),
+	KEY("memory", CONFIG_BYTES, memory_bytes, .least = 32 * MIB, .most = 4 * GIB),
+	KEY("pass-interval", CONFIG_DURATION, pass_interval_ns),
+	KEY("pre-freeze-command", CONFIG_STRING, pre_freeze_command),
+	KEY("post-thaw-command", CONFIG_STRING, post_thaw_command),
+	KEY("hook-timeout", CONFIG_DURATION, hook_timeout_ns),
+	KEY("log-level", CONFIG_CHOICE, log_level, .choices = level_names),
+	{.name = NULL},
+};
+
+int options_read(const char *path, struct agent_options *ret_options, struct fault *fault)
+{
+	struct agent_options options = {
+		.disks = strdup("auto"),
+		.state_folder = strdup("/var/lib/blkferry-agent"),
+		.pin_folder = strdup("/sys/fs/bpf/blkferry"),
+		.tracker = OPTIONS_TRACKER_AUTO,
+		.allocated_only = true,
+		.memory_bytes = 96 * MIB,
+		.pass_interval_ns = NS_PER_S,
+		.hook_timeout_ns = 60 * NS_PER_S,
+		.log_level = LOG_LEVEL_INFO,
+	};
+	int error = 0;
+
+	if (!options.disks || !options.state_folder || !options.pin_folder)
+		error = fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
+	else if (strcmp(path, OPTIONS_PATH) != 0 || access(path, F_OK) == 0)
+		error = config_read(path, keys, &options, NULL, fault);
+	if (error) {
+		options_fini(&options);
+		return error;
+	}
+	*ret_options = options;
+	return 0;
+}
+
+void options_fini(struct agent_options *options)
+{
+	config_fini(keys, options);
+}
+
+int options_split_host(const char *text, char *ret_host, unsigned int host_size, uint16_t *ret_port,
+		       struct fault *fault)
+{
+	const char *end = NULL, *port_text = NULL;
+	size_t length;
+	char *rest;
+	unsigned long port = WIRE_PORT;
+
+	if (text[0] == '[') {
+		end = strchr(++text, ']');
+		if (!end)
+			goto bad;
+		port_text = end[1] == ':' ? end + 2 : NULL;
+		if (end[1] != ':' && end[1] != '\0')
+			goto bad;
+	} else {
+		end = strchr(text, ':');
+		if (end && strchr(end + 1, ':'))
+			end = NULL; /* a bare IPv6 address */
+		port_text = end ? end + 1 : NULL;
+		if (!end)
+			end = text + strlen(text);
+	}
+	length = (size_t)(end - text);
+	if (length == 0 || length >= host_size)
+		goto bad;
+	if (port_text) {
+		port = strtoul(port_text, &rest, 10);
+		if (*port_text < '0' || *port_text > '9' || *rest != '\0' || port == 0 ||
+		    port > 65535)
+			goto bad;
+	}
+	memcpy(ret_host, text, length);
+	ret_host[length] = '\0';
+	*ret_port = (uint16_t)port;
+	return 0;
+bad:
+	return fault_set(fault, FAULT_STOP, EINVAL,
+			 "'%s' is not HOST, HOST:PORT or [IPv6]:PORT (port 1 to 65535, default %d)",
+			 text, WIRE_PORT);
+}

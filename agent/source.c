@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The machine's disks with their tracker; see source.h. */
+#include "agent/source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/reader.h"
+#include "common/log.h"
+#include "common/units.h"
+
+/* Bitmaps may take a sixth of the ceiling each: dirty, todo, and one more while a verify runs. */
+#define BITMAP_SHARE 6
+
+static int open_tracker(struct source *source, const struct tracked_disk *disks,
+			struct fault *fault)
+{
+	const struct agent_options *options = source->options;
+	struct tracker_options tracker_options = {
+		.pin_folder = options->pin_folder,
+		.state_folder = options->state_folder,
+		.bitmap_bytes = options->memory_bytes / BITMAP_SHARE,
+	};
+	struct fault why = {0};
+	int error;
+
+	if (options->tracker != OPTIONS_TRACKER_SCAN) {
+		error = tracker_bpf_open(&tracker_options, disks, source->count, &source->tracker,
+					 &why);
+		if (!error)
+			return 0;
+		if (options->tracker == OPTIONS_TRACKER_BPF) {
+			if (fault)
+				*fault = why;
+			return fault_prefix(fault, "the bpf tracker cannot be had");
+		}
+		log_warning("no write tracking by eBPF: %s", why.text);
+		log_warning("using the scan tracker instead: every pass reads whole disks and "
+			    "compares digests, and a cutover keeps the disks frozen while it does");
+	}
+	return tracker_scan_open(&tracker_options, disks, source->count, &source->tracker, fault);
+}
+
+static int open_disk(struct source *source, unsigned int index, struct fault *fault)
+{
+	struct source_disk *disk = &source->disks[index];
+	struct tracker *tracker = source->tracker;
+	struct tracker_disk_state state = {0};
+	int error;
+
+	disk->block_bytes = tracker->ops->block_bytes(tracker, index);
+	tracker->ops->bitmaps(tracker, index, &disk->dirty, &disk->todo);
+	disk->memory = tracker->ops->memory(tracker, index);
+	error = tracker->ops->poll(tracker, index, &state, fault);
+	if (error)
+		return error;
+	if (!state.is_continuous) {
+		/* Writes may be missing from the bitmaps: whatever they say of a replica is void. */
+		log_info("disk %u: %s", index, state.why ? state.why : "tracking starts anew");
+		memset(disk->memory->replica_id, 0, sizeof(disk->memory->replica_id));
+	}
+	return reader_open_disk(disk->disk.path, &disk->fd, fault);
+}
+
+static int choose_disks(struct source *source, struct tracked_disk *ret_disks, struct fault *fault)
+{
+	struct found_disk *found = NULL;
+	unsigned int found_count = 0;
+	char size[32];
+	int error = disks_find(source->options->disks, &found, &found_count, fault);
+
+	if (error)
+		return error;
+	for (unsigned int i = 0; i < found_count; i++) {
+		if (!found[i].is_chosen)
+			continue;
+		if (source->count == TRACKER_DISKS_MAX) {
+			free(found);
+			return fault_set(fault, FAULT_STOP, E2BIG,
+					 "more than %d disks: name those to replicate in 'disks ='",
+					 TRACKER_DISKS_MAX);
+		}
+		log_info("disk %u: %s, %s, %s", source->count, found[i].disk.path,
+			 units_format_bytes(found[i].disk.size_bytes, size, sizeof(size)),
+			 found[i].why);
+		ret_disks[source->count] = found[i].disk;
+		source->disks[source->count].disk = found[i].disk;
+		source->disks[source->count++].fd = -1;
+	}
+	free(found);
+	if (source->count == 0)
+		return fault_set(
+			fault, FAULT_STOP, ENODEV,
+			"no disk to replicate: 'blkferry-agent disks' shows what was found, "
+			"'disks =' in agent.ini names them");
+	return 0;
+}
+
+int source_open(const struct agent_options *options, struct source **ret_source,
+		struct fault *fault)
+{
+	struct tracked_disk *disks = calloc(TRACKER_DISKS_MAX, sizeof(*disks));
+	struct source *source = calloc(1, sizeof(*source));
+	int error;
+
+	if (!source || !disks) {
+		error = fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
+		goto fail;
+	}
+	source->options = options;
+	error = choose_disks(source, disks, fault);
+	if (!error)
+		error = open_tracker(source, disks, fault);
+	for (unsigned int i = 0; !error && i < source->count; i++)
+		error = open_disk(source, i, fault);
+	if (error)
+		goto fail;
+	free(disks);
+	*ret_source = source;
+	return 0;
+fail:
+	free(disks);
+	source_close(source, SOURCE_KEEP_TRACKING);
+	return error;
+}
+
+void source_close(struct source *source, enum source_end end)
+{
+	if (!source)
+		return;
+	source_unwatch_changes(source);
+	for (unsigned int i = 0; i < source->count; i++)
+		if (source->disks[i].fd >= 0)
+			close(source->disks[i].fd);
+	if (source->tracker && end == SOURCE_END_TRACKING)
+		source->tracker->ops->remove(source->tracker);
+	else if (source->tracker)
+		source->tracker->ops->close(source->tracker);
+	free(source);
+}
+
+/* Sets or clears the blocks of a byte range. Clearing takes only whole blocks, setting any touched. */
+static void mark_bytes(struct source_disk *disk, struct bitmap *map, const struct swap_range *range,
+		       bool is_set)
+{
+	uint64_t first = range->offset / disk->block_bytes;
+	uint64_t end = (range->offset + range->length) / disk->block_bytes;
+
+	if (is_set) {
+		end += (range->offset + range->length) % disk->block_bytes != 0;
+	} else {
+		first += range->offset % disk->block_bytes != 0;
+	}
+	if (end > map->bits)
+		end = map->bits;
+	if (first >= end)
+		return;
+	if (is_set)
+		bitmap_set(map, first, end - first);
+	else
+		bitmap_clear(map, first, end - first);
+}
+
+/*
+ * Swap contents are dropped from todo. A swap area that ended between the look at /proc/swaps and the
+ * take may hold data by now whose bits we would drop: so look again afterwards, and put back every range
+ * that is not swap any more. The same catches areas that ended since the last take.
+ */
+static int drop_swap(struct source_disk *disk, struct fault *fault)
+{
+	struct swap_range now[SWAP_RANGES_MAX];
+	unsigned int count = 0;
+	int error;
+
+	for (unsigned int i = 0; i < disk->swap_count; i++)
+		mark_bytes(disk, &disk->todo, &disk->swap[i], false);
+	error = swap_ranges(&disk->disk, now, &count, fault);
+	if (error)
+		count = 0; /* cannot be told: copy all of it */
+	for (unsigned int i = 0; i < disk->swap_count; i++) {
+		bool is_still_swap = false;
+
+		for (unsigned int k = 0; k < count; k++)
+			is_still_swap |= disk->swap[i].offset >= now[k].offset &&
+					 disk->swap[i].offset + disk->swap[i].length <=
+						 now[k].offset + now[k].length;
+		if (!is_still_swap)
+			mark_bytes(disk, &disk->todo, &disk->swap[i], true);
+	}
+	memcpy(disk->swap, now, count * sizeof(now[0]));
+	disk->swap_count = count;
+	return 0;
+}
+
+int source_take(struct source *source, struct fault *fault)
+{
+	for (unsigned int i = 0; i < source->count; i++) {
+		struct source_disk *disk = &source->disks[i];
+		int error = source->tracker->ops->take(source->tracker, i, fault);
+
+		if (!error)
+			error = drop_swap(disk, fault);
+		if (error)
+			return error;
+		if (disk->changed.words)
+			for (uint64_t w = 0; w < bitmap_words(disk->todo.bits); w++)
+				disk->changed.words[w] |=
+					__atomic_load_n(&disk->todo.words[w], __ATOMIC_ACQUIRE);
+	}
+	return 0;
+}
+
+int source_list_all(struct source *source, unsigned int index, struct fault *fault)
+{
+	struct source_disk *disk = &source->disks[index];
+	char note[512] = "";
+	int error;
+
+	/* In this order: killed anywhere in between, the next agent knows of no replica and lists anew. */
+	memset(disk->memory->replica_id, 0, sizeof(disk->memory->replica_id));
+	bitmap_set(&disk->todo, 0, disk->todo.bits);
+	if (!source->options->allocated_only)
+		return 0;
+	error = fsmap_clear_free(&disk->disk, disk->block_bytes, &disk->todo, note, sizeof(note),
+				 fault);
+	if (error)
+		return error;
+	if (note[0])
+		log_info("disk %u: %s", index, note);
+	return 0;
+}
+
+void source_adopt_replica(struct source *source, unsigned int index,
+			  const uint8_t replica[WIRE_REPLICA_LEN], uint64_t epoch,
+			  enum source_start start)
+{
+	struct tracker_disk_memory *memory = source->disks[index].memory;
+
+	memory->needs_compare = start == SOURCE_COMPARE;
+	memory->acked_epoch = epoch;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	memcpy(memory->replica_id, replica, sizeof(memory->replica_id));
+}
+
+int source_poll(struct source *source, bool ret_relist[TRACKER_DISKS_MAX], char *ret_why,
+		size_t why_size, struct fault *fault)
+{
+	uint64_t writes = 0;
+
+	for (unsigned int i = 0; i < source->count; i++) {
+		struct tracker_disk_state state = {0};
+		int error = source->tracker->ops->poll(source->tracker, i, &state, fault);
+
+		if (error)
+			return error;
+		writes += state.writes;
+		ret_relist[i] = state.is_suspect;
+		if (state.is_suspect) {
+			snprintf(ret_why, why_size, "%s: %s", source->disks[i].disk.path,
+				 state.why ? state.why : "a write may have been missed");
+			/* Before the comparison begins: what happens from here on counts anew. */
+			source->tracker->ops->clear_suspect(source->tracker, i);
+		}
+	}
+	source->writes_seen = writes;
+	return 0;
+}
+
+uint64_t source_todo_bytes(const struct source *source)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 0; i < source->count; i++)
+		bytes += bitmap_count(&source->disks[i].todo) * source->disks[i].block_bytes;
+	return bytes;
+}
+
+uint64_t source_dirty_bytes(const struct source *source)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 0; i < source->count; i++)
+		if (source->disks[i].dirty.words)
+			bytes += bitmap_count(&source->disks[i].dirty) *
+				 source->disks[i].block_bytes;
+	return bytes;
+}
+
+int source_watch_changes(struct source *source, struct fault *fault)
+{
+	for (unsigned int i = 0; i < source->count; i++) {
+		struct source_disk *disk = &source->disks[i];
+
+		free(disk->changed.words);
+		disk->changed.bits = disk->todo.bits;
+		disk->changed.words = calloc(bitmap_words(disk->todo.bits), sizeof(uint64_t));
+		if (!disk->changed.words)
+			return fault_set(fault, FAULT_STOP, ENOMEM,
+					 "no memory for the map of changed blocks");
+	}
+	return 0;
+}
+
+void source_unwatch_changes(struct source *source)
+{
+	for (unsigned int i = 0; i < source->count; i++) {
+		free(source->disks[i].changed.words);
+		source->disks[i].changed.words = NULL;
+	}
+}

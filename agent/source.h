@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The source: the machine's disks, open for reading, with their tracker.
+ *
+ * For every disk `todo` lists what the replica lacks. source_take is the only way into it, and only the
+ * receiver's acknowledgement (flow.c) leads out. Used by one thread, but for the bitmaps, whose words
+ * change atomically.
+ */
+#ifndef BLKFERRY_AGENT_SOURCE_H
+#define BLKFERRY_AGENT_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/options.h"
+#include "agent/platform.h"
+#include "agent/tracker.h"
+#include "common/bitmap.h"
+#include "common/fault.h"
+#include "common/wire.h"
+
+struct source_disk {
+	struct tracked_disk disk;
+	int fd; /* O_RDONLY | O_DIRECT */
+	uint32_t block_bytes;
+	struct bitmap dirty; /* words NULL: the scan tracker, which sees no writes */
+	struct bitmap todo;
+	struct tracker_disk_memory *memory;
+	struct bitmap changed; /* taken since source_watch_changes; words NULL: not watched */
+	struct swap_range swap[SWAP_RANGES_MAX];
+	unsigned int swap_count;
+};
+
+struct source {
+	const struct agent_options *options;
+	struct tracker *tracker;
+	struct source_disk disks[TRACKER_DISKS_MAX];
+	unsigned int count;
+	uint64_t writes_seen; /* sum over the disks at the last source_poll */
+};
+
+/* Finds and opens the disks and attaches the tracker. Says in the log what it chose and why. */
+int source_open(const struct agent_options *options, struct source **ret_source,
+		struct fault *fault);
+/* Closes; what is pinned goes on tracking unless ends_tracking. */
+enum source_end { SOURCE_KEEP_TRACKING = 1, SOURCE_END_TRACKING };
+void source_close(struct source *source, enum source_end end);
+
+/* Moves what was written since into todo, without the contents of swap. */
+int source_take(struct source *source, struct fault *fault);
+/* Makes todo of one disk list everything worth copying: allocated blocks, or all of them if
+ * allocated-only is off. Until source_adopt_replica it counts as knowing of no replica. */
+int source_list_all(struct source *source, unsigned int disk, struct fault *fault);
+/* From now on todo lists what the replica of that id lacks. */
+enum source_start { SOURCE_COPY = 1, SOURCE_COMPARE };
+void source_adopt_replica(struct source *source, unsigned int disk,
+			  const uint8_t replica[WIRE_REPLICA_LEN], uint64_t epoch,
+			  enum source_start start);
+
+/* Asks the tracker how the disks are; a disk that is suspect, or not continuous any more, gets its
+ * replica forgotten so that the caller lists it anew. *ret_relist is set for each such disk. */
+int source_poll(struct source *source, bool ret_relist[TRACKER_DISKS_MAX], char *ret_why,
+		size_t why_size, struct fault *fault);
+
+uint64_t source_todo_bytes(const struct source *source);
+uint64_t source_dirty_bytes(const struct source *source);
+
+/* Collects in `changed` what source_take finds from now on, for the certification of a cutover. */
+int source_watch_changes(struct source *source, struct fault *fault);
+void source_unwatch_changes(struct source *source);
+
+#endif
