@@ -143,6 +143,9 @@ check-unit: all $(UNIT_TESTS)
 check-integration: all $(TOOLS)
 	$(Q)tests/run.sh integration $(sort $(wildcard tests/integration/test-*.sh))
 
+lint: $(SKELETONS)
+	$(Q)tests/lint/run.sh
+
 clean:
 	rm -rf build build-san build-tsan build-fuzz
 

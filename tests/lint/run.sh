@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# make lint: formatting, static analysis, and the rules of structure (structure.sh). Every check runs,
+# also after one has failed; the exit status is 0 only when all passed.
+#
+# Usage: tests/lint/run.sh [CHECK...]     CHECK: format shell structure cppcheck tidy (default: all)
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+build=${BUILD:-build}
+logs=$build/lint
+mkdir -p "$logs"
+
+# Files that are, or are about to be, in the tree; without git (a release archive), all but the builds.
+sources()
+{
+	if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+		git ls-files --cached --others --exclude-standard
+	else
+		find . -path './build*' -prune -o -type f -print | sed 's|^\./||'
+	fi | sort -u | while read -r file; do
+		[ -f "$file" ] && echo "$file"
+	done
+}
+
+sources >"$logs/files"
+grep -E '\.[ch]$' "$logs/files" >"$logs/c-and-h"
+# The BPF programs are C of another machine: clang compiles them with warnings on, that is their check.
+grep -E '\.c$' "$logs/files" | grep -v '\.bpf\.c$' >"$logs/c"
+while read -r file; do
+	case $file in
+	*.sh) echo "$file" ;;
+	*.*) ;;
+	*) head -n 1 "$file" | grep -qE '^#!/bin/(ba)?sh' && echo "$file" ;;
+	esac
+done <"$logs/files" >"$logs/scripts"
+
+check_format()
+{
+	xargs clang-format --dry-run --Werror <"$logs/c-and-h"
+}
+
+check_shell()
+{
+	xargs shellcheck <"$logs/scripts"
+}
+
+check_structure()
+{
+	tests/lint/structure.sh "$logs/files"
+}
+
+check_cppcheck()
+{
+	mkdir -p "$logs/cppcheck"
+	# shellcheck disable=SC2046  # one word a file; no file here has a space in its name
+	cppcheck --quiet --error-exitcode=1 -j "$(nproc)" --std=c11 --inline-suppr \
+		--cppcheck-build-dir="$logs/cppcheck" --enable=warning,performance,portability \
+		--suppressions-list=tests/lint/cppcheck.txt -D_GNU_SOURCE -I. $(cat "$logs/c")
+}
+
+check_tidy()
+{
+	xargs -P "$(nproc)" -n 3 sh -c 'clang-tidy --quiet "$@" -- -std=gnu11 -D_GNU_SOURCE \
+		-DBLKFERRY_VERSION=\"lint\" -I. -I'"$build"' 2>/dev/null' tidy <"$logs/c"
+}
+
+failed=
+for check in "${@:-format shell structure cppcheck tidy}"; do
+	for name in $check; do
+		start=$SECONDS
+		if "check_$name" >"$logs/$name.log" 2>&1; then
+			printf '  %-7s %-12s %4d s\n' ok "$name" $((SECONDS - start))
+		else
+			failed="$failed $name"
+			printf '  %-7s %-12s %4d s; %s:\n' FAILED "$name" $((SECONDS - start)) "$logs/$name.log"
+			head -n 60 "$logs/$name.log" | sed 's/^/    | /'
+		fi
+	done
+done
+[ -z "$failed" ] || echo "lint: failed:$failed"
+[ -z "$failed" ]
