@@ -146,6 +146,26 @@ check-integration: all $(TOOLS)
 lint: $(SKELETONS)
 	$(Q)tests/lint/run.sh
 
+# Configuration that is there stays as it is.
+DOCDIR ?= $(PREFIX)/share/doc/blkferry
+install: all
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)/examples \
+		$(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d \
+		$(addprefix $(DESTDIR)$(MANDIR)/man,1 5 8) $(DESTDIR)$(SYSCONFDIR)/blkferry
+	install -m 755 $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(DESTDIR)$(SBINDIR)
+	install -m 755 $(BUILD)/blkferry $(DESTDIR)$(BINDIR)
+	install -m 644 packaging/systemd/*.service $(DESTDIR)$(UNITDIR)
+	sed -i 's|/usr/sbin/|$(SBINDIR)/|' $(DESTDIR)$(UNITDIR)/blkferry-agent.service \
+		$(DESTDIR)$(UNITDIR)/blkferry-receiver.service
+	install -m 644 packaging/sysusers.d/blkferry.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	install -m 644 packaging/tmpfiles.d/blkferry.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+	for n in 1 5 8; do install -m 644 packaging/man/*.$$n $(DESTDIR)$(MANDIR)/man$$n || exit 1; done
+	install -m 644 README.md NEWS LICENSE $(DESTDIR)$(DOCDIR)
+	install -m 644 packaging/examples/*.ini $(DESTDIR)$(DOCDIR)/examples
+	for f in agent.ini receiver.ini; do \
+		[ -e $(DESTDIR)$(SYSCONFDIR)/blkferry/$$f ] || \
+		install -m 644 packaging/examples/$$f $(DESTDIR)$(SYSCONFDIR)/blkferry || exit 1; done
+
 clean:
 	rm -rf build build-san build-tsan build-fuzz
 

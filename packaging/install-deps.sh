@@ -13,7 +13,7 @@ zlib1g-dev libssl-dev liblz4-dev libzstd-dev liburing-dev libinih-dev libxxhash-
 libnbd-dev nbdkit libsystemd-dev"
 tests="libcmocka-dev libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck
 libnbd-bin qemu-utils fio faketime jq mount util-linux fdisk iproute2 procps e2fsprogs
-xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db"
+xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db mandoc"
 
 case "${1:---all}" in
 --build) want=$build ;;

@@ -3,7 +3,7 @@
 # make lint: formatting, static analysis, and the rules of structure (structure.sh). Every check runs,
 # also after one has failed; the exit status is 0 only when all passed.
 #
-# Usage: tests/lint/run.sh [CHECK...]     CHECK: format shell structure cppcheck tidy (default: all)
+# Usage: tests/lint/run.sh [CHECK...]     CHECK: format shell structure man units cppcheck tidy
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 build=${BUILD:-build}
@@ -49,6 +49,26 @@ check_structure()
 	tests/lint/structure.sh "$logs/files"
 }
 
+check_man()
+{
+	local page status=0
+	while read -r page; do
+		mandoc -T lint -W warning "$page" || status=1
+	done < <(grep -E '^packaging/man/' "$logs/files")
+	return $status
+}
+
+# Complaints about programs and pages that are not installed here do not count.
+check_units()
+{
+	local complaints
+	command -v systemd-analyze >/dev/null || return 0
+	complaints=$(systemd-analyze verify packaging/systemd/*.service 2>&1 |
+		grep -E '^(/.*/)?blkferry-' | grep -vE 'is not executable|failed with code')
+	[ -z "$complaints" ] || echo "$complaints"
+	[ -z "$complaints" ]
+}
+
 check_cppcheck()
 {
 	mkdir -p "$logs/cppcheck"
@@ -65,7 +85,7 @@ check_tidy()
 }
 
 failed=
-for check in "${@:-format shell structure cppcheck tidy}"; do
+for check in "${@:-format shell structure man units cppcheck tidy}"; do
 	for name in $check; do
 		start=$SECONDS
 		if "check_$name" >"$logs/$name.log" 2>&1; then
