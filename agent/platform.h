@@ -65,6 +65,8 @@ int freezer_check(struct freezer *freezer, struct fault *fault);
 /* How many file systems, and a text such as "/ (ext4), /srv (xfs)". */
 unsigned int freezer_count(const struct freezer *freezer);
 const char *freezer_text(const struct freezer *freezer);
+/* Writes back what is dirty (syncfs), so that the freeze itself is short. */
+void freezer_sync(struct freezer *freezer);
 
 /* Starts the watchdog, then FIFREEZEs every file system, innermost first. Fails as a whole (thawing what
  * was frozen) when one fails or when they are not all frozen by deadline_ns (os_monotonic_ns).

@@ -235,11 +235,11 @@ int source_list_all(struct source *source, unsigned int index, struct fault *fau
 
 void source_adopt_replica(struct source *source, unsigned int index,
 			  const uint8_t replica[WIRE_REPLICA_LEN], uint64_t epoch,
-			  enum source_start start)
+			  enum source_stage stage)
 {
 	struct tracker_disk_memory *memory = source->disks[index].memory;
 
-	memory->needs_compare = start == SOURCE_COMPARE;
+	memory->stage = stage;
 	memory->acked_epoch = epoch;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	memcpy(memory->replica_id, replica, sizeof(memory->replica_id));
@@ -265,8 +265,20 @@ int source_poll(struct source *source, bool ret_relist[TRACKER_DISKS_MAX], char 
 			source->tracker->ops->clear_suspect(source->tracker, i);
 		}
 	}
-	source->writes_seen = writes;
+	__atomic_store_n(&source->writes_seen, writes, __ATOMIC_RELAXED);
+	__atomic_store_n(&source->missed_runs, source->tracker->ops->missed_runs(source->tracker),
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(&source->tracker_bytes,
+			 source->tracker->ops->memory_bytes(source->tracker), __ATOMIC_RELAXED);
 	return 0;
+}
+
+bool source_has_stage(const struct source *source, enum source_stage stage)
+{
+	for (unsigned int i = 0; i < source->count; i++)
+		if (source->disks[i].memory->stage == stage)
+			return true;
+	return false;
 }
 
 uint64_t source_todo_bytes(const struct source *source)

@@ -36,7 +36,8 @@ struct source {
 	struct tracker *tracker;
 	struct source_disk disks[TRACKER_DISKS_MAX];
 	unsigned int count;
-	uint64_t writes_seen; /* sum over the disks at the last source_poll */
+	/* Of the tracker, as of the last source_poll; atomic, for the heartbeat thread. */
+	uint64_t writes_seen, missed_runs, tracker_bytes;
 };
 
 /* Finds and opens the disks and attaches the tracker. Says in the log what it chose and why. */
@@ -52,15 +53,22 @@ int source_take(struct source *source, struct fault *fault);
  * allocated-only is off. Until source_adopt_replica it counts as knowing of no replica. */
 int source_list_all(struct source *source, unsigned int disk, struct fault *fault);
 /* From now on todo lists what the replica of that id lacks. */
-enum source_start { SOURCE_COPY = 1, SOURCE_COMPARE };
+enum source_stage {
+	SOURCE_STAGE_COPY = 1, /* first copy */
+	SOURCE_STAGE_COMPARE, /* what todo lists may be there already: compare, then copy what differs */
+	SOURCE_STAGE_DELTA, /* todo lists what was written since */
+};
 void source_adopt_replica(struct source *source, unsigned int disk,
 			  const uint8_t replica[WIRE_REPLICA_LEN], uint64_t epoch,
-			  enum source_start start);
+			  enum source_stage stage);
 
 /* Asks the tracker how the disks are; a disk that is suspect, or not continuous any more, gets its
  * replica forgotten so that the caller lists it anew. *ret_relist is set for each such disk. */
 int source_poll(struct source *source, bool ret_relist[TRACKER_DISKS_MAX], char *ret_why,
 		size_t why_size, struct fault *fault);
+
+/* True when any disk is in that stage. */
+bool source_has_stage(const struct source *source, enum source_stage stage);
 
 uint64_t source_todo_bytes(const struct source *source);
 uint64_t source_dirty_bytes(const struct source *source);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The subcommands of blkferry-agent, a file each. They return the process's exit status. */
+#ifndef BLKFERRY_AGENT_CLI_H
+#define BLKFERRY_AGENT_CLI_H
+
+/* argv[0] is the subcommand's name. */
+int cli_run(int argc, char **argv);
+int cli_disks(int argc, char **argv);
+int cli_enroll(int argc, char **argv);
+int cli_forget(int argc, char **argv);
+
+#endif

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* `blkferry-agent run`: replicates until told to stop. */
+#include "agent/cli/cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/options.h"
+#include "agent/platform.h"
+#include "agent/replicate.h"
+#include "common/log.h"
+#include "common/os_file.h"
+#include "common/os_thread.h"
+
+static const char usage[] =
+	"usage: blkferry-agent run [--config FILE] [--check-config]\n"
+	"\n"
+	"Replicates this machine's disks to the receiver that it enrolled with, until SIGTERM.\n"
+	"Tracking goes on in the kernel after the agent ends: nothing written meanwhile is "
+	"missed.\n"
+	"\n"
+	"  --config FILE    default " OPTIONS_PATH "\n"
+	"  --check-config   read the configuration, say whether it is right, and end\n";
+
+/* Waits for a signal to end, on a thread of its own: all others have them blocked. */
+static void wait_for_signal(void *argument)
+{
+	sigset_t set;
+	int number;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR1); /* from ourselves, to end this thread */
+	if (sigwait(&set, &number) == 0 && number != SIGUSR1)
+		log_info("%s: ending; tracking goes on", strsignal(number));
+	replicator_stop(argument);
+}
+
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* Two agents with one state folder would take each other's bits. */
+static int lock_state(const struct agent_options *options, struct fault *fault)
+{
+	char path[512];
+	int fd, error = os_folder_make(options->state_folder, 0700);
+
+	snprintf(path, sizeof(path), "%s/lock", options->state_folder);
+	if (!error)
+		error = os_file_lock(path, &fd); /* held until the process ends */
+	if (error == -EWOULDBLOCK)
+		return fault_set(fault, FAULT_STOP, -error,
+				 "another blkferry-agent is running with state folder %s",
+				 options->state_folder);
+	if (error)
+		return fault_set(fault, FAULT_STOP, -error, "cannot use state folder %s: %s",
+				 options->state_folder, strerror(-error));
+	return 0;
+}
+
+static int run(const struct agent_options *options, struct fault *fault)
+{
+	struct replicator *replicator = NULL;
+	struct os_thread signals = {0};
+	int error;
+
+	block_signals();
+	error = lock_state(options, fault);
+	if (!error)
+		error = replicator_new(options, &replicator, fault);
+	if (error)
+		return error;
+	error = process_lock_memory(fault);
+	if (!error)
+		error = os_thread_start(&signals, "signals", wait_for_signal, replicator);
+	if (!error) {
+		error = replicator_run(replicator, fault);
+		pthread_kill(signals.handle, SIGUSR1);
+		os_thread_join(&signals);
+	}
+	replicator_free(replicator);
+	return error;
+}
+
+int cli_run(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, 'k'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	const char *path = OPTIONS_PATH;
+	struct agent_options options;
+	struct fault fault = {0};
+	int is_check = 0, option, error;
+
+	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		if (option == 'c') {
+			path = optarg;
+		} else if (option == 'k') {
+			is_check = 1;
+		} else {
+			fputs(usage, option == 'h' ? stdout : stderr);
+			return option == 'h' ? 0 : 2;
+		}
+	}
+	if (optind != argc) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	error = options_read(path, &options, &fault);
+	if (error) {
+		fprintf(stderr, "blkferry-agent: %s\n", fault.text);
+		return 2;
+	}
+	if (is_check) {
+		printf("%s is fine\n", path);
+	} else {
+		log_init("blkferry-agent", options.log_level);
+		error = run(&options, &fault);
+		if (error)
+			log_error("%s", fault.text);
+	}
+	options_fini(&options);
+	return error ? 1 : 0;
+}

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The agent's part of a cutover; see cutover.h. */
+#include "agent/cutover.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/platform.h"
+#include "agent/verify.h"
+#include "common/log.h"
+#include "common/os_clock.h"
+#include "common/units.h"
+
+#define CERTIFY_BLOCK	 4096u
+#define CERTIFY_SMALL	 (8 * MIB) /* compared while frozen in a few milliseconds */
+#define CERTIFY_ROUNDS	 6
+#define CONVERGE_ROUNDS	 12
+#define CONVERGE_ENOUGH	 (60 * NS_PER_MS) /* a sync and a pass this short: freeze now */
+#define DRAIN_ROUNDS	 8
+#define TIMEOUT_LEAST_MS 100
+#define TIMEOUT_MOST_MS	 (10 * 60 * 1000)
+#define FENCED_HEARD_NS	 (5 * NS_PER_S)
+
+struct cutover {
+	struct replicator *replicator;
+	const struct wire_command *command;
+	struct freezer *freezer;
+	struct verify verify; /* scope: what is certified next */
+	bool has_verify, is_hooked, is_certifying;
+	uint64_t step_began_ns, frozen_at_ns, deadline_ns;
+	uint64_t certified_bytes, repaired_bytes;
+	enum fence_kind fence;
+};
+
+/* Ends a step: says how long it took. */
+static int step_done(struct cutover *cutover, enum wire_cutover_step step, uint64_t bytes,
+		     const char *format, ...) __attribute__((format(printf, 4, 5)));
+static int step_done(struct cutover *cutover, enum wire_cutover_step step, uint64_t bytes,
+		     const char *format, ...)
+{
+	struct wire_step message = {
+		.id = cutover->command->id,
+		.step = (uint16_t)step,
+		.took_ns = os_monotonic_ns() - cutover->step_began_ns,
+		.bytes = bytes,
+	};
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(message.text, sizeof(message.text), format, args);
+	va_end(args);
+	cutover->step_began_ns = os_monotonic_ns();
+	return session_send(cutover->replicator->session, WIRE_STEP, &message, sizeof(message));
+}
+
+static int check(struct cutover *cutover, struct fault *fault)
+{
+	struct replicator *replicator = cutover->replicator;
+	const struct wire_command *command = cutover->command;
+	struct source *source = replicator->source;
+	struct tracked_disk disks[TRACKER_DISKS_MAX];
+	int error;
+
+	if (replicator->is_paused)
+		return fault_set(fault, FAULT_STOP, EAGAIN,
+				 "replication is paused: 'blkferry resume' first");
+	if (!(status_flags(replicator->status) & WIRE_STATUS_READY))
+		return fault_set(fault, FAULT_STOP, EAGAIN,
+				 "not ready: wait until 'blkferry status' says so");
+	if (command->value < TIMEOUT_LEAST_MS || command->value > TIMEOUT_MOST_MS)
+		return fault_set(fault, FAULT_STOP, EINVAL,
+				 "the timeout must lie between %d ms and %d s", TIMEOUT_LEAST_MS,
+				 TIMEOUT_MOST_MS / 1000);
+	if (command->fence < FENCE_POWEROFF || command->fence > FENCE_HOLD)
+		return fault_set(fault, FAULT_STOP, EINVAL, "unknown kind of fence");
+	cutover->fence = command->fence;
+	for (unsigned int i = 0; i < source->count; i++)
+		disks[i] = source->disks[i].disk;
+	error = freezer_new(disks, source->count, &cutover->freezer, fault);
+	if (!error)
+		error = freezer_check(cutover->freezer, fault);
+	if (error)
+		return fault_prefix(fault, "not everything can be frozen");
+	return step_done(cutover, WIRE_STEP_CHECKS, 0, "%u file systems: %s",
+			 freezer_count(cutover->freezer), freezer_text(cutover->freezer));
+}
+
+/* Moves what changed since into the scope that is compared next. Returns its bytes. */
+static uint64_t move_changed(struct cutover *cutover)
+{
+	struct source *source = cutover->replicator->source;
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 0; i < source->count; i++) {
+		bitmap_move(&cutover->verify.scope[i], &source->disks[i].changed);
+		bytes += bitmap_count(&cutover->verify.scope[i]) * source->disks[i].block_bytes;
+	}
+	return bytes;
+}
+
+/* What a live look left different may be a change: it is compared again with the next round. */
+static int settle_verify(struct cutover *cutover, struct fault *fault)
+{
+	struct verify *verify = &cutover->verify;
+	char text[32];
+	int error;
+
+	if (verify->differed_bytes + verify->never_copied_bytes == 0)
+		return 0;
+	error = verify_repair(verify, fault);
+	if (error)
+		return error;
+	cutover->repaired_bytes += verify->repaired_bytes;
+	if (verify->differed_bytes)
+		log_error("certification found %s different from the source and sent it again: "
+			  "please report this",
+			  units_format_bytes(verify->differed_bytes, text, sizeof(text)));
+	if (verify->unrepaired_bytes)
+		return fault_set(fault, FAULT_STOP, EIO,
+				 "the target does not keep what is written to it: %s still differ",
+				 units_format_bytes(verify->unrepaired_bytes, text, sizeof(text)));
+	return 0;
+}
+
+/* Digests of everything while it is live, then again and again of what changed meanwhile, until that is
+ * little enough to be compared in the freeze. */
+static int certify_live(struct cutover *cutover, struct fault *fault)
+{
+	struct replicator *replicator = cutover->replicator;
+	bool is_scan = replicator->source->tracker->ops->kind == TRACKER_SCAN;
+	uint64_t before = UINT64_MAX, bytes;
+	int error;
+
+	if (!cutover->is_certifying)
+		return 0;
+	/* Without a tracker everything is compared in the freeze anyway. */
+	error = verify_init(&cutover->verify, replicator,
+			    is_scan ? VERIFY_NOTHING : VERIFY_ALLOCATED, fault);
+	if (error)
+		return error;
+	cutover->has_verify = true;
+	cutover->verify.cutover = cutover->command->id;
+	if (is_scan)
+		return 0;
+	error = source_watch_changes(replicator->source, fault);
+	if (!error)
+		error = verify_run(&cutover->verify, fault);
+	if (!error)
+		error = settle_verify(cutover, fault);
+	for (unsigned int round = 0; !error && round < CERTIFY_ROUNDS; round++) {
+		bytes = move_changed(cutover);
+		if (bytes < CERTIFY_SMALL || bytes > before - before / 5)
+			break;
+		before = bytes;
+		error = verify_run(&cutover->verify, fault);
+		if (!error)
+			error = settle_verify(cutover, fault);
+	}
+	cutover->certified_bytes = cutover->verify.compared_bytes;
+	if (error)
+		return fault_prefix(fault, "live verify");
+	return step_done(cutover, WIRE_STEP_VERIFY, cutover->certified_bytes, "compared live");
+}
+
+static int run_hook(struct cutover *cutover, struct fault *fault)
+{
+	const struct agent_options *options = cutover->replicator->options;
+	int error;
+
+	if (!options->pre_freeze_command)
+		return 0;
+	cutover->is_hooked = true; /* also when it fails half way: post-thaw puts things back */
+	error = process_run_hook("pre-freeze-command", options->pre_freeze_command,
+				 options->hook_timeout_ns, fault);
+	if (error)
+		return error;
+	return step_done(cutover, WIRE_STEP_HOOK, 0, "pre-freeze-command");
+}
+
+/* Syncs and ships until there is so little left that the freeze will be short. */
+static int converge(struct cutover *cutover, struct fault *fault)
+{
+	struct replicator *replicator = cutover->replicator;
+	unsigned int rounds = 0;
+
+	if (replicator->source->tracker->ops->kind == TRACKER_SCAN)
+		return 0;
+	while (rounds++ < CONVERGE_ROUNDS) {
+		uint64_t from = os_monotonic_ns();
+		int error;
+
+		if (session_is_cancelled(replicator->session, cutover->command->id))
+			return fault_set(fault, FAULT_STOP, ECANCELED, "cancelled");
+		freezer_sync(cutover->freezer);
+		error = replicator_ship(replicator, fault);
+		if (error && error != -EINTR)
+			return error;
+		if (os_monotonic_ns() - from < CONVERGE_ENOUGH)
+			break;
+	}
+	return step_done(cutover, WIRE_STEP_CONVERGE, 0, "%u rounds of sync and pass", rounds);
+}
+
+static int freeze(struct cutover *cutover, struct fault *fault)
+{
+	int error;
+
+	/* From here on nothing may wait for a disk: whoever reads our messages may be frozen. */
+	log_hold();
+	cutover->step_began_ns = os_monotonic_ns();
+	cutover->frozen_at_ns = cutover->step_began_ns;
+	cutover->deadline_ns = cutover->frozen_at_ns + cutover->command->value * NS_PER_MS;
+	error = freezer_freeze(cutover->freezer, cutover->deadline_ns, fault);
+	if (error)
+		return error;
+	return step_done(cutover, WIRE_STEP_FREEZE, 0, "%u file systems frozen",
+			 freezer_count(cutover->freezer));
+}
+
+static int check_deadline(struct cutover *cutover, const char *what, struct fault *fault)
+{
+	struct session *session = cutover->replicator->session;
+
+	if (session_is_cancelled(session, cutover->command->id))
+		return fault_set(fault, FAULT_STOP, ECANCELED, "cancelled");
+	if (os_monotonic_ns() >= cutover->deadline_ns)
+		return fault_set(fault, FAULT_STOP, ETIMEDOUT,
+				 "not done within %" PRIu64 " ms of freeze (%s): thawed; a larger "
+				 "--timeout or fewer writes help",
+				 (uint64_t)cutover->command->value, what);
+	if (!freezer_is_frozen(cutover->freezer))
+		return fault_set(fault, FAULT_STOP, ETIMEDOUT, "the disks were thawed (%s)", what);
+	return 0;
+}
+
+/* The scan tracker sees no writes: now that all stand still, compare everything and copy what differs. */
+static int drain_by_comparing(struct cutover *cutover, struct fault *fault)
+{
+	struct source *source = cutover->replicator->source;
+	bool is_complete;
+	struct verify all;
+	int error = verify_init(&all, cutover->replicator, VERIFY_ALLOCATED, fault);
+
+	if (!error)
+		error = verify_look(&all, 16 * 1024, 0, &is_complete, fault);
+	for (unsigned int i = 0; !error && i < source->count; i++) {
+		if (cutover->is_certifying)
+			for (uint64_t w = 0; w < bitmap_words(all.scope[i].bits); w++)
+				cutover->verify.scope[i].words[w] |= all.scope[i].words[w];
+		bitmap_move(&source->disks[i].todo, &all.scope[i]);
+	}
+	cutover->certified_bytes += all.compared_bytes;
+	if (all.scope)
+		verify_fini(&all);
+	return error ? error : replicator_copy_todo(cutover->replicator, fault);
+}
+
+/* Ships until nothing is left: with everything frozen the second take finds nothing. */
+static int drain(struct cutover *cutover, struct fault *fault)
+{
+	struct replicator *replicator = cutover->replicator;
+	uint64_t bytes = 0, left;
+	int error;
+
+	if (replicator->source->tracker->ops->kind == TRACKER_SCAN) {
+		error = drain_by_comparing(cutover, fault);
+		if (error)
+			return error;
+		return step_done(cutover, WIRE_STEP_DRAIN, 0, "compared and shipped");
+	}
+	for (unsigned int round = 0; round < DRAIN_ROUNDS; round++) {
+		error = check_deadline(cutover, "draining", fault);
+		if (!error)
+			error = source_take(replicator->source, fault);
+		if (error)
+			return error;
+		left = source_todo_bytes(replicator->source);
+		if (!left)
+			return step_done(cutover, WIRE_STEP_DRAIN, bytes,
+					 "shipped and flushed at the target");
+		bytes += left;
+		error = replicator_copy_todo(replicator, fault);
+		if (error && error != -EINTR)
+			return error;
+	}
+	return fault_set(fault, FAULT_STOP, EBUSY,
+			 "the disks are written although all file systems are frozen: is something "
+			 "writing to a disk directly?");
+}
+
+/* I11: what changed since the live verify is compared while nothing moves. It must be the same. */
+static int certify_frozen(struct cutover *cutover, struct fault *fault)
+{
+	struct source *source = cutover->replicator->source;
+	uint64_t bytes = 0, left = 0;
+	bool is_complete = false;
+	char text[32];
+	int error;
+
+	if (!cutover->is_certifying)
+		return 0;
+	if (source->tracker->ops->kind == TRACKER_SCAN)
+		for (unsigned int i = 0; i < source->count; i++)
+			bytes += bitmap_count(&cutover->verify.scope[i]) *
+				 source->disks[i].block_bytes;
+	else
+		bytes = move_changed(cutover);
+	cutover->verify.compared_bytes = 0;
+	error = verify_look(&cutover->verify, CERTIFY_BLOCK, 0, &is_complete, fault);
+	if (error)
+		return error;
+	for (unsigned int i = 0; i < source->count; i++)
+		left += bitmap_count(&cutover->verify.scope[i]) * source->disks[i].block_bytes;
+	if (!is_complete)
+		return fault_set(fault, FAULT_STOP, ECANCELED, "cancelled");
+	if (left)
+		return fault_set(fault, FAULT_STOP, EIO,
+				 "certification failed: %s differ although frozen and shipped; run "
+				 "'blkferry verify --repair'",
+				 units_format_bytes(left, text, sizeof(text)));
+	cutover->certified_bytes += cutover->verify.compared_bytes;
+	return step_done(cutover, WIRE_STEP_CERTIFY, bytes, "what changed since was compared");
+}
+
+/* Writes after the last take abort the cutover: the seal would not be true. */
+static int check_still(struct cutover *cutover, struct fault *fault)
+{
+	struct source *source = cutover->replicator->source;
+	int error;
+
+	if (source->tracker->ops->kind == TRACKER_SCAN)
+		return 0;
+	error = source_take(source, fault);
+	if (!error && source_todo_bytes(source) > 0)
+		error = fault_set(
+			fault, FAULT_STOP, EBUSY,
+			"a disk was written after the last block was shipped: is something "
+			"writing to it directly, past the file systems?");
+	return error;
+}
+
+static int seal(struct cutover *cutover, struct fault *fault)
+{
+	struct replicator *replicator = cutover->replicator;
+	bool relist[TRACKER_DISKS_MAX];
+	char why[256];
+	struct wire_seal message = {
+		.id = cutover->command->id,
+		.epoch = flow_acked_epoch(session_flow(replicator->session)),
+		.certified_bytes = cutover->certified_bytes,
+		.repaired_bytes = cutover->repaired_bytes,
+	};
+	int error = check_deadline(cutover, "sealing", fault);
+
+	if (!error)
+		error = check_still(cutover, fault);
+	if (!error)
+		error = source_poll(replicator->source, relist, why, sizeof(why), fault);
+	for (unsigned int i = 0; !error && i < replicator->source->count; i++)
+		if (relist[i]) /* I3 */
+			error = fault_set(fault, FAULT_STOP, EBUSY,
+					  "a write may have been missed: %s", why);
+	if (error)
+		return error;
+	message.frozen_ns = os_monotonic_ns() - cutover->frozen_at_ns;
+	error = session_send(replicator->session, WIRE_SEAL, &message, sizeof(message));
+	return error ? error : step_done(cutover, WIRE_STEP_SEAL, 0, "nothing written since");
+}
+
+/* The point of no return lies inside: freezer_commit. */
+static int await_commit(struct cutover *cutover, struct fault *fault)
+{
+	struct replicator *replicator = cutover->replicator;
+	enum session_answer answer = session_wait_answer(replicator->session, cutover->command->id,
+							 cutover->deadline_ns);
+	int error;
+
+	if (answer == SESSION_ANSWER_CANCEL)
+		return fault_set(fault, FAULT_STOP, ECANCELED, "cancelled");
+	if (answer != SESSION_ANSWER_COMMIT) {
+		if (session_has_failed(replicator->session, fault))
+			return fault_prefix(fault, "before COMMIT");
+		return fault_set(fault, FAULT_STOP, ETIMEDOUT,
+				 "the receiver did not commit within %" PRIu64 " ms of freeze",
+				 (uint64_t)cutover->command->value);
+	}
+	error = check_still(cutover, fault);
+	if (!error)
+		error = freezer_commit(cutover->freezer, fault);
+	if (error)
+		return error;
+	replicator->fenced = cutover->command->id;
+	replicator->fence_kind = cutover->fence;
+	replicator->data_downtime_ns = os_monotonic_ns() - cutover->frozen_at_ns;
+	return 0;
+}
+
+int cutover_repeat_fenced(struct replicator *replicator)
+{
+	struct wire_fenced message = {
+		.id = replicator->fenced,
+		.data_downtime_ns = replicator->data_downtime_ns,
+		.fence = (uint16_t)replicator->fence_kind,
+	};
+	int error = session_send(replicator->session, WIRE_FENCED, &message, sizeof(message));
+
+	status_set_phase(replicator->status, WIRE_PHASE_FENCED);
+	if (!error &&
+	    session_wait_answer(replicator->session, replicator->fenced,
+				os_monotonic_ns() + FENCED_HEARD_NS) == SESSION_ANSWER_FENCED_HEARD)
+		return 0;
+	return error ? error : -ETIMEDOUT;
+}
+
+/* Everything up to the point of no return. */
+static int run_steps(struct cutover *cutover, struct fault *fault)
+{
+	static int (*const steps[])(struct cutover *, struct fault *) = {
+		certify_live, run_hook, converge, freeze, drain, certify_frozen, seal, await_commit,
+	};
+	int error = check(cutover, fault);
+
+	if (error || cutover->command->flags & WIRE_CUTOVER_DRY_RUN)
+		return error;
+	for (unsigned int i = 0; !error && i < sizeof(steps) / sizeof(steps[0]); i++)
+		error = steps[i](cutover, fault);
+	return error;
+}
+
+static void undo(struct cutover *cutover)
+{
+	const struct agent_options *options = cutover->replicator->options;
+	struct fault fault = {0};
+
+	freezer_thaw(cutover->freezer);
+	log_release();
+	if (cutover->is_hooked && options->post_thaw_command &&
+	    process_run_hook("post-thaw-command", options->post_thaw_command,
+			     options->hook_timeout_ns, &fault))
+		log_error("%s", fault.text);
+}
+
+static void reply_to(struct replicator *replicator, uint64_t id, int error, const char *text)
+{
+	struct wire_reply reply = {.id = id, .error = (uint32_t)-error};
+
+	snprintf(reply.text, sizeof(reply.text), "%s", text);
+	(void)session_reply(replicator->session, &reply);
+}
+
+void cutover_command(struct replicator *replicator, const struct wire_command *command)
+{
+	struct cutover cutover = {
+		.replicator = replicator,
+		.command = command,
+		.step_began_ns = os_monotonic_ns(),
+		.is_certifying = !(command->flags & WIRE_CUTOVER_NO_CERTIFY),
+	};
+	struct fault fault = {0};
+	int error;
+
+	log_info("cutover begins%s", command->flags & WIRE_CUTOVER_DRY_RUN ? " (dry run)" : "");
+	status_set_phase(replicator->status, WIRE_PHASE_CUTOVER);
+	error = run_steps(&cutover, &fault);
+	source_unwatch_changes(replicator->source);
+	if (cutover.has_verify)
+		verify_fini(&cutover.verify);
+	if (error || command->flags & WIRE_CUTOVER_DRY_RUN) {
+		if (cutover.freezer)
+			undo(&cutover);
+		freezer_free(cutover.freezer);
+		status_set_phase(replicator->status, WIRE_PHASE_DELTA);
+		if (error)
+			log_warning("cutover given up: %s", fault.text);
+		reply_to(replicator, command->id, error,
+			 error ? fault.text : "all checks passed; nothing was changed");
+		return;
+	}
+	/* I9: fenced. Say so until it is heard; then make it final. */
+	(void)step_done(&cutover, WIRE_STEP_COMMIT, 0, "committed; nothing thaws any more");
+	(void)cutover_repeat_fenced(replicator);
+	error = fence_run(cutover.fence);
+	/* Only `hold` comes back. The freezer is kept: freeing it would thaw. */
+	if (error)
+		log_error("the fence failed: %s; the file systems stay frozen", strerror(-error));
+}

@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The agent's state machine; see replicate.h. */
+#include "agent/replicate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/cutover.h"
+#include "agent/verify.h"
+#include "common/log.h"
+#include "common/os_clock.h"
+#include "common/os_file.h"
+#include "common/units.h"
+
+#define BACKOFF_LEAST_NS (200 * NS_PER_MS)
+#define BACKOFF_MOST_NS	 (10 * NS_PER_S)
+#define BACKOFF_STOP_NS	 (30 * NS_PER_S) /* a person has to act: look again now and then */
+#define TICK_NS		 (200 * NS_PER_MS)
+#define REFRESH_NS	 (5 * NS_PER_S) /* how often disks are looked at for size and presence */
+#define RESYNC_BLOCK	 (16u * 1024)
+#define SHIP_RATE_GUESS	 (50 * MIB)
+#define SHIP_RATE_SAMPLE (4 * MIB) /* smaller passes say little about the rate */
+#define READY_NS	 (500 * NS_PER_MS)
+
+int replicator_new(const struct agent_options *options, struct replicator **ret_replicator,
+		   struct fault *fault)
+{
+	struct replicator *replicator = calloc(1, sizeof(*replicator));
+	int error = 0;
+
+	if (!replicator)
+		return fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
+	replicator->options = options;
+	replicator->ship_rate = SHIP_RATE_GUESS;
+	os_random(replicator->instance, sizeof(replicator->instance));
+	replicator->status = status_new();
+	replicator->limit = rate_limit_new(options->limit_bytes_per_s);
+	if (!replicator->status || !replicator->limit)
+		error = fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
+	if (!error)
+		error = source_open(options, &replicator->source, fault);
+	if (error) {
+		replicator_free(replicator);
+		return error;
+	}
+	*ret_replicator = replicator;
+	return 0;
+}
+
+void replicator_free(struct replicator *replicator)
+{
+	if (!replicator)
+		return;
+	session_close(replicator->session);
+	source_close(replicator->source,
+		     replicator->is_removed ? SOURCE_END_TRACKING : SOURCE_KEEP_TRACKING);
+	rate_limit_free(replicator->limit);
+	status_free(replicator->status);
+	free(replicator);
+}
+
+void replicator_stop(struct replicator *replicator)
+{
+	__atomic_store_n(&replicator->is_stopping, true, __ATOMIC_RELEASE);
+}
+
+bool replicator_is_stopping(struct replicator *replicator)
+{
+	return __atomic_load_n(&replicator->is_stopping, __ATOMIC_ACQUIRE);
+}
+
+static int session_fault(struct replicator *replicator, struct fault *fault)
+{
+	if (!session_has_failed(replicator->session, fault))
+		return fault_set(fault, FAULT_RETRY, ECONNRESET, "the session ended");
+	return fault ? -fault->error : -ECONNRESET;
+}
+
+/* I2: a disk goes on from its bitmaps only if they list what *this* replica lacks, nothing is missing from
+ * them, and the receiver's storage has not gone back behind what it once acknowledged. */
+static int reconcile_disk(struct replicator *replicator, unsigned int index, struct fault *fault)
+{
+	static const uint8_t none[WIRE_REPLICA_LEN];
+	struct source_disk *disk = &replicator->source->disks[index];
+	const struct wire_disk_ready *ready = session_disk(replicator->session, index);
+	const uint8_t *known = disk->memory->replica_id;
+	enum source_stage stage = ready->flags & WIRE_DISK_IS_NEW ? SOURCE_STAGE_COPY
+								  : SOURCE_STAGE_COMPARE;
+	const char *why;
+	int error;
+
+	if (memcmp(known, none, sizeof(none)) == 0)
+		why = "no replica was followed so far";
+	else if (memcmp(known, ready->replica, sizeof(none)) != 0)
+		why = "the receiver has another replica than the one that was followed";
+	else if (ready->epoch < disk->memory->acked_epoch)
+		why = "the receiver's storage went back in time";
+	else
+		return 0;
+	log_info("disk %u, %s: %s: %s", index, disk->disk.path, why,
+		 stage == SOURCE_STAGE_COPY ? "copying it in full"
+					    : "comparing digests, only differences are sent");
+	error = source_list_all(replicator->source, index, fault);
+	if (!error)
+		source_adopt_replica(replicator->source, index, ready->replica, ready->epoch,
+				     stage);
+	return error;
+}
+
+static void measure_rate(struct replicator *replicator, uint64_t bytes, uint64_t took_ns)
+{
+	if (bytes < SHIP_RATE_SAMPLE || !took_ns)
+		return;
+	replicator->ship_rate =
+		(replicator->ship_rate + (uint64_t)((double)bytes * NS_PER_S / (double)took_ns)) /
+		2;
+}
+
+/* Runs a pass over `work` (a bitmap a disk). -EINTR when it was interrupted. */
+static int run_pass(struct replicator *replicator, struct flow_pass *pass, struct fault *fault)
+{
+	bool is_complete = false;
+	uint64_t from = os_monotonic_ns();
+	struct flow *flow = session_flow(replicator->session);
+	struct flow_progress before, after;
+	int error;
+
+	status_set_pass(replicator->status, ++replicator->pass);
+	flow_get_progress(flow, &before);
+	error = flow_run_pass(flow, pass, &is_complete);
+	if (error)
+		return session_fault(replicator, fault);
+	flow_get_progress(flow, &after);
+	measure_rate(replicator, after.sent_bytes - before.sent_bytes, os_monotonic_ns() - from);
+	return is_complete ? 0 : -EINTR;
+}
+
+int replicator_copy_todo(struct replicator *replicator, struct fault *fault)
+{
+	struct source *source = replicator->source;
+	struct bitmap work[TRACKER_DISKS_MAX];
+	struct flow_pass pass = {.kind = FLOW_COPY, .work = work};
+	int error;
+
+	if (source_todo_bytes(source) == 0)
+		return 0;
+	for (unsigned int i = 0; i < source->count; i++)
+		work[i] = source->disks[i].todo;
+	error = run_pass(replicator, &pass, fault);
+	if (!error)
+		for (unsigned int i = 0; i < source->count; i++)
+			source->disks[i].memory->stage = SOURCE_STAGE_DELTA;
+	return error;
+}
+
+int replicator_ship(struct replicator *replicator, struct fault *fault)
+{
+	int error = source_take(replicator->source, fault);
+
+	return error ? error : replicator_copy_todo(replicator, fault);
+}
+
+/* What is the same at the receiver leaves todo; what differs stays, to be copied. */
+static int compare_todo(struct replicator *replicator, struct fault *fault)
+{
+	struct source *source = replicator->source;
+	struct bitmap work[TRACKER_DISKS_MAX];
+	struct flow_pass pass = {
+		.kind = FLOW_COMPARE,
+		.work = work,
+		.digest_block = RESYNC_BLOCK,
+	};
+	int error;
+
+	for (unsigned int i = 0; i < source->count; i++) {
+		work[i] = source->disks[i].todo;
+		if (source->disks[i].memory->stage != SOURCE_STAGE_COMPARE)
+			work[i].bits = 0;
+	}
+	error = run_pass(replicator, &pass, fault);
+	for (unsigned int i = 0; !error && i < source->count; i++)
+		if (source->disks[i].memory->stage == SOURCE_STAGE_COMPARE)
+			source->disks[i].memory->stage = SOURCE_STAGE_DELTA;
+	return error;
+}
+
+/* I3: a disk of which a write may have been missed is compared as a whole. */
+static int relist_suspects(struct replicator *replicator, struct fault *fault)
+{
+	struct source *source = replicator->source;
+	bool relist[TRACKER_DISKS_MAX] = {false};
+	char why[256] = "";
+	int error = source_poll(source, relist, why, sizeof(why), fault);
+
+	for (unsigned int i = 0; !error && i < source->count; i++) {
+		uint8_t replica[WIRE_REPLICA_LEN];
+
+		if (!relist[i])
+			continue;
+		log_warning("%s: comparing the whole disk by digest", why);
+		status_set_flags(replicator->status, WIRE_STATUS_SUSPECT, WIRE_STATUS_READY);
+		status_set_note(replicator->status, "%s: the whole disk is compared by digest",
+				why);
+		memcpy(replica, session_disk(replicator->session, i)->replica, sizeof(replica));
+		error = source_list_all(source, i, fault);
+		if (!error)
+			source_adopt_replica(source, i, replica,
+					     flow_acked_epoch(session_flow(replicator->session)),
+					     SOURCE_STAGE_COMPARE);
+	}
+	return error;
+}
+
+static bool is_scanning(const struct replicator *replicator)
+{
+	return replicator->source->tracker->ops->kind == TRACKER_SCAN;
+}
+
+/* One round: compare where that is due, copy what is left. 0 when all of it is settled. */
+static int run_round(struct replicator *replicator, struct fault *fault)
+{
+	struct source *source = replicator->source;
+	int error = 0;
+
+	if (is_scanning(replicator) && replicator->has_been_complete)
+		status_set_phase(replicator->status, WIRE_PHASE_DELTA);
+	else if (source_has_stage(source, SOURCE_STAGE_COPY))
+		status_set_phase(replicator->status, WIRE_PHASE_FULL);
+	else if (source_has_stage(source, SOURCE_STAGE_COMPARE))
+		status_set_phase(replicator->status, WIRE_PHASE_RESYNC);
+	else
+		status_set_phase(replicator->status, WIRE_PHASE_DELTA);
+	if (source_has_stage(source, SOURCE_STAGE_COMPARE))
+		error = compare_todo(replicator, fault);
+	if (!error)
+		error = replicator_copy_todo(replicator, fault);
+	if (error)
+		return error;
+	replicator->has_been_complete = true;
+	status_set_phase(replicator->status, WIRE_PHASE_DELTA);
+	status_set_flags(replicator->status, 0, WIRE_STATUS_SUSPECT);
+	return 0;
+}
+
+/* Would the rest ship in well under a second? Blocks that cannot be read are never shipped. */
+static bool is_ready(struct replicator *replicator)
+{
+	struct source *source = replicator->source;
+	uint64_t limit = rate_limit_get(replicator->limit);
+	uint64_t rate = limit && limit < replicator->ship_rate ? limit : replicator->ship_rate;
+
+	return source_todo_bytes(source) == 0 &&
+	       (double)source_dirty_bytes(source) * NS_PER_S / (double)rate < READY_NS;
+}
+
+static void reply_simple(struct replicator *replicator, const struct wire_command *command,
+			 const char *text)
+{
+	struct wire_reply reply = {.id = command->id};
+
+	snprintf(reply.text, sizeof(reply.text), "%s", text);
+	(void)session_reply(replicator->session, &reply);
+}
+
+static void run_command(struct replicator *replicator, const struct wire_command *command)
+{
+	char text[64], limit[32];
+
+	switch ((enum wire_command_kind)command->kind) {
+	case WIRE_COMMAND_PAUSE:
+		replicator->is_paused = true;
+		status_set_phase(replicator->status, WIRE_PHASE_PAUSED);
+		log_info("paused by command; writes go on being tracked");
+		reply_simple(replicator, command, "paused");
+		return;
+	case WIRE_COMMAND_RESUME:
+		replicator->is_paused = false;
+		log_info("resumed by command");
+		reply_simple(replicator, command, "resumed");
+		return;
+	case WIRE_COMMAND_LIMIT:
+		rate_limit_set(replicator->limit, command->value);
+		snprintf(text, sizeof(text),
+			 command->value ? "limit is %s/s now" : "no limit now%.0s",
+			 units_format_bytes(command->value, limit, sizeof(limit)));
+		log_info("%s", text);
+		reply_simple(replicator, command, text);
+		return;
+	case WIRE_COMMAND_VERIFY:
+		verify_command(replicator, command);
+		return;
+	case WIRE_COMMAND_CUTOVER:
+		cutover_command(replicator, command);
+		return;
+	case WIRE_COMMAND_FORGET:
+		log_info("this machine was removed at the receiver: ending");
+		replicator->is_removed = true;
+		reply_simple(replicator, command, "ended");
+		return;
+	}
+	reply_simple(replicator, command, "this agent does not know that command");
+}
+
+/* Waits until deadline, running the commands that come in. Returns false when the session is over. */
+static bool attend(struct replicator *replicator, uint64_t deadline_ns)
+{
+	struct wire_command command;
+
+	for (;;) {
+		uint64_t now = os_monotonic_ns();
+		uint64_t until = now + TICK_NS < deadline_ns ? now + TICK_NS : deadline_ns;
+
+		if (replicator_is_stopping(replicator) || replicator->is_removed ||
+		    session_has_failed(replicator->session, NULL))
+			return false;
+		if (session_next_command(replicator->session, until, &command))
+			run_command(replicator, &command);
+		else if (os_monotonic_ns() >= deadline_ns)
+			return true;
+	}
+}
+
+/* -ESTALE when a disk changed its size: the source has to be opened anew. */
+static int refresh_disks(struct replicator *replicator, uint64_t *refreshed_ns, struct fault *fault)
+{
+	struct source *source = replicator->source;
+
+	if (os_monotonic_ns() - *refreshed_ns < REFRESH_NS)
+		return 0;
+	*refreshed_ns = os_monotonic_ns();
+	for (unsigned int i = 0; i < source->count; i++) {
+		struct tracked_disk now = source->disks[i].disk;
+		int error = disks_refresh(&now, fault);
+
+		if (error)
+			return error;
+		if (now.size_bytes != source->disks[i].disk.size_bytes)
+			return fault_set(fault, FAULT_RETRY, ESTALE,
+					 "%s changed its size from %llu to %llu bytes", now.path,
+					 (unsigned long long)source->disks[i].disk.size_bytes,
+					 (unsigned long long)now.size_bytes);
+	}
+	return 0;
+}
+
+static int replicate(struct replicator *replicator, struct fault *fault)
+{
+	struct source *source = replicator->source;
+	uint64_t refreshed_ns = os_monotonic_ns();
+	int error = 0;
+
+	while (attend(replicator, 0)) {
+		if (replicator->is_paused || replicator->fenced) {
+			(void)attend(replicator, os_monotonic_ns() + NS_PER_S);
+			continue;
+		}
+		error = refresh_disks(replicator, &refreshed_ns, fault);
+		if (!error)
+			error = relist_suspects(replicator, fault);
+		if (!error)
+			error = run_round(replicator, fault);
+		if (error == -EINTR)
+			continue; /* a command came in; the bits say where to go on */
+		if (error)
+			return error;
+		if (is_ready(replicator)) {
+			status_set_flags(replicator->status, WIRE_STATUS_READY, 0);
+			(void)attend(replicator,
+				     os_monotonic_ns() + replicator->options->pass_interval_ns);
+		} else {
+			status_set_flags(replicator->status, 0, WIRE_STATUS_READY);
+			/* Blocks that cannot be read stay listed: do not spin on them. */
+			if (source_todo_bytes(source))
+				(void)attend(replicator, os_monotonic_ns() + NS_PER_S);
+		}
+		if (session_has_command(replicator->session) || replicator->fenced)
+			continue;
+		error = source_take(source, fault);
+		if (error)
+			return error;
+		if (is_scanning(replicator))
+			for (unsigned int i = 0; i < source->count; i++)
+				source->disks[i].memory->stage = SOURCE_STAGE_COMPARE;
+	}
+	if (session_has_failed(replicator->session, fault))
+		return fault ? -fault->error : -ECONNRESET;
+	return 0;
+}
+
+static int run_session(struct replicator *replicator, struct fault *fault)
+{
+	struct source *source = replicator->source;
+	struct session_setup setup = {
+		.source = source,
+		.status = replicator->status,
+		.limit = replicator->limit,
+		.instance = replicator->instance,
+		.fenced = replicator->fenced,
+		.is_stopping = &replicator->is_stopping,
+	};
+	int error;
+
+	status_set_flags(replicator->status, is_scanning(replicator) ? 0 : WIRE_STATUS_TRACKED,
+			 WIRE_STATUS_READY | WIRE_STATUS_WAITING);
+	error = session_open(&setup, &replicator->session, fault);
+	if (error)
+		return error;
+	if (replicator->fenced)
+		error = cutover_repeat_fenced(replicator);
+	for (unsigned int i = 0; !replicator->fenced && !error && i < source->count; i++)
+		error = reconcile_disk(replicator, i, fault);
+	if (!error) {
+		status_set_note(replicator->status, "%s", "");
+		error = replicate(replicator, fault);
+	}
+	if (error == -ENODEV || error == -ESTALE) {
+		struct wire_error message = {.code = WIRE_ERROR_DISK, .class = FAULT_STOP};
+
+		snprintf(message.text, sizeof(message.text), "%s", fault->text);
+		(void)session_send(replicator->session, WIRE_ERROR, &message, sizeof(message));
+	}
+	session_close(replicator->session);
+	replicator->session = NULL;
+	return error;
+}
+
+/* The disks are not what they were: look for them anew until they are there. */
+static int reopen_source(struct replicator *replicator, struct fault *fault)
+{
+	source_close(replicator->source, SOURCE_KEEP_TRACKING);
+	replicator->source = NULL;
+	return source_open(replicator->options, &replicator->source, fault);
+}
+
+static void wait_backoff(struct replicator *replicator, uint64_t backoff_ns)
+{
+	uint64_t deadline = os_monotonic_ns() + backoff_ns;
+
+	while (!replicator_is_stopping(replicator) && os_monotonic_ns() < deadline)
+		os_sleep_ns(BACKOFF_LEAST_NS / 4);
+}
+
+int replicator_run(struct replicator *replicator, struct fault *fault)
+{
+	uint64_t backoff = BACKOFF_LEAST_NS;
+
+	while (!replicator_is_stopping(replicator) && !replicator->is_removed) {
+		struct fault why = {0};
+		uint64_t began = os_monotonic_ns();
+		int error = run_session(replicator, &why);
+
+		if (!error)
+			continue;
+		if (os_monotonic_ns() - began > BACKOFF_MOST_NS)
+			backoff = BACKOFF_LEAST_NS; /* it worked for a while */
+		status_set_note(replicator->status, "%s", why.text);
+		status_set_flags(replicator->status, WIRE_STATUS_WAITING, WIRE_STATUS_READY);
+		if (why.class == FAULT_STOP)
+			backoff = BACKOFF_STOP_NS;
+		log_warning("%s; trying again in %llu.%llu s", why.text,
+			    (unsigned long long)(backoff / NS_PER_S),
+			    (unsigned long long)(backoff / (NS_PER_S / 10) % 10));
+		wait_backoff(replicator, backoff);
+		backoff = backoff * 2 > BACKOFF_MOST_NS ? BACKOFF_MOST_NS : backoff * 2;
+		if (error == -ENODEV || error == -ESTALE) {
+			error = reopen_source(replicator, fault);
+			if (error)
+				return error; /* the service manager starts us again later */
+		}
+	}
+	return 0;
+}

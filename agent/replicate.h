@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The agent's state machine: sessions, phases, passes, commands. This is the main thread.
+ *
+ *   state         what is true in it
+ *   no session    bits gather in `dirty`; `todo` is as the last session left it
+ *   FULL          todo lists what of the first copy is not yet durable at the receiver
+ *   RESYNC        todo lists what is not yet known to be the same there
+ *   DELTA         todo lists what was taken from dirty and is not yet durable there
+ *   PAUSED        as before, but no pass runs
+ *   CUTOVER       cutover.c has the word
+ *   FENCED        the source writes no more; nothing is sent but FENCED itself
+ */
+#ifndef BLKFERRY_AGENT_REPLICATE_H
+#define BLKFERRY_AGENT_REPLICATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/options.h"
+#include "agent/session.h"
+#include "agent/source.h"
+#include "agent/status.h"
+#include "common/fault.h"
+
+struct replicator {
+	const struct agent_options *options;
+	struct source *source;
+	struct status *status;
+	struct rate_limit *limit;
+	struct session *session; /* NULL between sessions */
+	uint8_t instance[WIRE_SESSION_LEN];
+	uint32_t pass;
+	bool is_paused, is_removed;
+	bool has_been_complete; /* a pass ended with everything acknowledged, in this process */
+	bool is_stopping;	/* read and written atomically: replicate_stop */
+	uint64_t ship_rate;	/* bytes a second that passes moved lately */
+	uint64_t fenced;	/* the cutover we are fenced for; 0 none */
+	uint64_t fence_kind;	/* enum fence_kind */
+	uint64_t data_downtime_ns;
+};
+
+int replicator_new(const struct agent_options *options, struct replicator **ret_replicator,
+		   struct fault *fault);
+void replicator_free(struct replicator *replicator);
+/* Runs until replicate_stop, until the machine is removed at the receiver (0), or until something
+ * fails that only a person can mend (-errno with fault). */
+int replicator_run(struct replicator *replicator, struct fault *fault);
+/* From a signal thread: end soon. What is pinned goes on tracking. */
+void replicator_stop(struct replicator *replicator);
+bool replicator_is_stopping(struct replicator *replicator);
+
+/* For verify.c and cutover.c. Takes what was written since and copies until it is acknowledged. Returns
+ * 0, -ECONNRESET when the session failed, -EINTR when a command or a cancel interrupted it. */
+int replicator_ship(struct replicator *replicator, struct fault *fault);
+/* Copies what todo lists, without a take. */
+int replicator_copy_todo(struct replicator *replicator, struct fault *fault);
+
+#endif
