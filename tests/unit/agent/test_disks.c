@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Finding the machine's disks, on machines that are made up: a sysfs, tables of mounts, nodes. */
+#include "agent/linux/disks.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "agent/linux/mounts.h"
+
+static char root[64];
+static char sys_root[80], proc_root[80], udev_root[80], dev_root[80];
+static struct system_roots roots = {sys_root, proc_root, udev_root, dev_root};
+static char mountinfo[8192];
+static struct found_disk *found;
+static unsigned int found_count;
+static struct fault fault;
+
+/* --- building a machine --- */
+
+static void make_file(const char *text, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void make_parents(char *path)
+{
+	for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = '\0';
+		mkdir(path, 0755);
+		*slash = '/';
+	}
+}
+
+static void make_file(const char *text, const char *format, ...)
+{
+	char path[PATH_MAX];
+	va_list arguments;
+	FILE *file;
+
+	va_start(arguments, format);
+	vsnprintf(path, sizeof(path), format, arguments);
+	va_end(arguments);
+	make_parents(path);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void set(const char *name, const char *attribute, const char *value)
+{
+	make_file(value, "%s/class/block/%s/%s", sys_root, name, attribute);
+}
+
+static void make_node(const char *folder, const char *name, const char *device, const char *sectors)
+{
+	char path[PATH_MAX], link[PATH_MAX], node[SYSFS_NAME_MAX];
+
+	snprintf(path, sizeof(path), "%s/devices/%s/%s/", sys_root, folder, name);
+	make_parents(path);
+	snprintf(link, sizeof(link), "%s/class/block/%s", sys_root, name);
+	make_parents(link);
+	assert_int_equal(symlink(path, link), 0);
+	set(name, "dev", device);
+	set(name, "size", sectors);
+	set(name, "ro", "0\n");
+	snprintf(node, sizeof(node), "%s", name);
+	for (char *c = node; *c; c++)
+		if (*c == '!')
+			*c = '/';
+	make_file("", "%s/%s", dev_root, node);
+}
+
+static void make_disk(const char *name, const char *device, const char *sectors)
+{
+	make_node("block", name, device, sectors);
+	set(name, "queue/logical_block_size", "512\n");
+	set(name, "diskseq", "9\n");
+	set(name, "mq/0/cpu_list", "0\n");
+}
+
+static void make_partition(const char *disk, const char *name, const char *device)
+{
+	char folder[128];
+
+	snprintf(folder, sizeof(folder), "block/%s", disk);
+	make_node(folder, name, device, "8192\n");
+	set(name, "partition", "1\n");
+	set(name, "start", "2048\n");
+}
+
+static void make_stacked(const char *name, const char *device, const char *dm_uuid,
+			 const char *const *slaves)
+{
+	make_node("virtual/block", name, device, "4096\n");
+	if (dm_uuid)
+		set(name, "dm/uuid", dm_uuid);
+	for (; *slaves; slaves++) {
+		char attribute[128];
+
+		snprintf(attribute, sizeof(attribute), "slaves/%s", *slaves);
+		set(name, attribute, "");
+	}
+}
+#define ON(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void mount_at(const char *device, const char *point, const char *type, const char *source)
+{
+	size_t length = strlen(mountinfo);
+
+	snprintf(mountinfo + length, sizeof(mountinfo) - length,
+		 "36 35 %s / %s rw,noatime shared:1 - %s %s rw\n", device, point, type, source);
+}
+
+static int find(const char *wanted)
+{
+	free(found);
+	found = NULL;
+	memset(&fault, 0, sizeof(fault));
+	make_file(mountinfo, "%s/self/mountinfo", proc_root);
+	return disks_find_in(&roots, wanted, &found, &found_count, &fault);
+}
+
+static const struct found_disk *disk(const char *path)
+{
+	for (unsigned int i = 0; i < found_count; i++)
+		if (strcmp(found[i].disk.path, path) == 0)
+			return &found[i];
+	fail_msg("%s was not found", path);
+	return NULL;
+}
+
+static void assert_chosen(const char *path, const char *why)
+{
+	assert_true(disk(path)->is_chosen);
+	assert_string_equal(disk(path)->why, why);
+}
+
+static void assert_left_out(const char *path, const char *part_of_why)
+{
+	assert_false(disk(path)->is_chosen);
+	if (!strstr(disk(path)->why, part_of_why))
+		fail_msg("%s: %s", path, disk(path)->why);
+}
+
+static void assert_fault(const char *part)
+{
+	if (!strstr(fault.text, part))
+		fail_msg("%s", fault.text);
+	assert_int_equal(fault.class, FAULT_STOP);
+}
+
+static int setup(void **state)
+{
+	strcpy(root, "/tmp/blkferry-test-disks-XXXXXX");
+	assert_non_null(mkdtemp(root));
+	snprintf(sys_root, sizeof(sys_root), "%s/sys", root);
+	snprintf(proc_root, sizeof(proc_root), "%s/proc", root);
+	snprintf(udev_root, sizeof(udev_root), "%s/udev", root);
+	snprintf(dev_root, sizeof(dev_root), "%s/dev", root);
+	mountinfo[0] = '\0';
+	make_file("Filename\tType\tSize\tUsed\tPriority\n", "%s/swaps", proc_root);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char command[128];
+
+	free(found);
+	found = NULL;
+	snprintf(command, sizeof(command), "rm -rf %s", root);
+	return system(command);
+}
+
+/* --- what auto chooses --- */
+
+static void auto_takes_a_virtio_disk_by_its_mounted_partition(void **state)
+{
+	make_disk("vda", "254:0\n", "2097152\n");
+	make_partition("vda", "vda1", "254:1\n");
+	set("vda", "serial", "disk-1"); /* virtio writes no newline */
+	mount_at("254:1", "/", "ext4", "/dev/root");
+	mount_at("254:1", "/srv/bound", "ext4", "/dev/root");
+	assert_int_equal(find("auto"), 0);
+	assert_int_equal(found_count, 1);
+	assert_chosen("/dev/vda", "holds / (ext4 on vda1)");
+	assert_string_equal(found[0].disk.identity, "disk-1");
+	assert_int_equal(found[0].disk.size_bytes, 1 << 30);
+	assert_int_equal(found[0].disk.major, 254);
+	assert_int_equal(found[0].disk.logical_block_bytes, 512);
+	assert_int_equal(found[0].disk.sequence, 9);
+	assert_true(found[0].disk.is_request_based);
+}
+
+static void auto_goes_through_lvm_and_crypt_to_the_disks(void **state)
+{
+	make_disk("sda", "8:0\n", "2097152\n");
+	make_partition("sda", "sda2", "8:2\n");
+	make_disk("sdb", "8:16\n", "2097152\n");
+	make_disk("sdc", "8:32\n", "2097152\n");
+	make_stacked("dm-0", "253:0\n", "CRYPT-LUKS2-x", ON("sda2"));
+	make_stacked("dm-1", "253:1\n", "LVM-x", ON("dm-0", "sdb"));
+	mount_at("253:1", "/", "xfs", "/dev/mapper/vg-root");
+	assert_int_equal(find("auto"), 0);
+	assert_chosen("/dev/sda", "holds / (xfs on dm-1), LVM (dm-0)");
+	assert_chosen("/dev/sdb", "holds / (xfs on dm-1), LVM (sdb)");
+	assert_left_out("/dev/sdc", "nothing on it is mounted");
+}
+
+static void auto_takes_both_members_of_a_mirror(void **state)
+{
+	make_disk("sda", "8:0\n", "2097152\n");
+	make_partition("sda", "sda1", "8:1\n");
+	make_disk("sdb", "8:16\n", "2097152\n");
+	make_partition("sdb", "sdb1", "8:17\n");
+	make_stacked("md127", "9:127\n", NULL, ON("sda1", "sdb1"));
+	mount_at("9:127", "/", "ext4", "/dev/md127");
+	assert_int_equal(find("auto"), 0);
+	assert_true(disk("/dev/sda")->is_chosen);
+	assert_true(disk("/dev/sdb")->is_chosen);
+}
+
+static void auto_takes_all_members_of_a_btrfs(void **state)
+{
+	make_disk("vda", "254:0\n", "2097152\n");
+	make_disk("vdb", "254:16\n", "2097152\n");
+	make_disk("vdc", "254:32\n", "2097152\n");
+	make_file("", "%s/fs/btrfs/some-uuid/devices/vda", sys_root);
+	make_file("", "%s/fs/btrfs/some-uuid/devices/vdb", sys_root);
+	mount_at("0:31", "/", "btrfs", "/dev/vda");
+	mount_at("0:32", "/home", "btrfs", "/dev/vda");
+	assert_int_equal(find("auto"), 0);
+	assert_chosen("/dev/vda", "holds / (btrfs on vda)");
+	assert_chosen("/dev/vdb", "holds / (btrfs on vdb)");
+	assert_false(disk("/dev/vdc")->is_chosen);
+}
+
+static void auto_takes_disks_with_swap_or_a_resting_volume_group(void **state)
+{
+	char label[2048] = {0};
+	FILE *file;
+	char path[256];
+
+	make_disk("vda", "254:0\n", "2097152\n");
+	make_partition("vda", "vda2", "254:2\n");
+	make_file("Filename Type Size Used Priority\n/dev/vda2 partition 1048 0 -2\n"
+		  "/var/swap\\040file file 1048 0 -2\n",
+		  "%s/swaps", proc_root);
+	make_disk("vdb", "254:16\n", "2097152\n");
+	make_file("E:ID_FS_TYPE=LVM2_member\n", "%s/b254:16", udev_root);
+	make_disk("vdc", "254:32\n", "2097152\n");
+	memcpy(label + 512, "LABELONE", 8);
+	memcpy(label + 512 + 24, "LVM2 001", 8);
+	snprintf(path, sizeof(path), "%s/vdc", dev_root);
+	file = fopen(path, "w");
+	fwrite(label, sizeof(label), 1, file);
+	fclose(file);
+	assert_int_equal(find("auto"), 0);
+	assert_chosen("/dev/vda", "holds swap (vda2)");
+	assert_chosen("/dev/vdb", "holds LVM (vdb)");
+	assert_chosen("/dev/vdc", "holds LVM (vdc)");
+}
+
+static void auto_leaves_out_loop_memory_and_read_only_disks(void **state)
+{
+	make_disk("vda", "254:0\n", "2097152\n");
+	mount_at("254:0", "/", "ext4", "/dev/vda");
+	make_disk("loop0", "7:0\n", "2048\n");
+	set("loop0", "loop/backing_file", "/var/lib/snapd/snaps/core 22.snap\n");
+	mount_at("7:0", "/snap/core", "squashfs", "/dev/loop0");
+	make_disk("loop1", "7:1\n", "0\n"); /* free */
+	make_disk("zram0", "252:0\n", "2048\n");
+	make_disk("sr0", "11:0\n", "2048\n");
+	make_disk("sdz", "65:144\n", "2048\n");
+	set("sdz", "ro", "1\n");
+	mount_at("65:144", "/mnt", "ext4", "/dev/sdz");
+	assert_int_equal(find("auto"), 0);
+	assert_int_equal(found_count, 5);
+	assert_true(disk("/dev/vda")->is_chosen);
+	assert_left_out("/dev/loop0", "a loop disk");
+	assert_left_out("/dev/zram0", "memory");
+	assert_left_out("/dev/sr0", "CD-ROM");
+	assert_left_out("/dev/sdz", "read-only");
+	assert_string_equal(disk("/dev/loop0")->disk.identity, "/var/lib/snapd/snaps/core 22.snap");
+}
+
+static void auto_refuses_paths_of_a_multipath_device(void **state)
+{
+	make_disk("sda", "8:0\n", "2097152\n");
+	make_disk("sdb", "8:16\n", "2097152\n");
+	make_stacked("dm-0", "253:0\n", "mpath-3600x", ON("sda", "sdb"));
+	set("dm-0", "dm/name", "mpatha\n");
+	mount_at("253:0", "/", "ext4", "/dev/mapper/mpatha");
+	assert_int_equal(find("auto"), -ENODEV);
+	assert_fault("nothing to replicate");
+	assert_int_equal(find("/dev/sda"), -EINVAL);
+	assert_fault("multipath device mpatha");
+}
+
+static void auto_skips_hidden_paths_of_an_nvme_disk(void **state)
+{
+	make_disk("nvme0n1", "259:0\n", "2097152\n");
+	make_disk("nvme0c0n1", "0:0\n", "2097152\n");
+	set("nvme0c0n1", "hidden", "1\n");
+	make_partition("nvme0n1", "nvme0n1p1", "259:1\n");
+	set("nvme0n1", "wwid", "eui.0025385b71b0a1c2\n");
+	set("nvme0n1", "device/serial", "S4EWNX0R     \n");
+	set("nvme0n1", "device/model", "Samsung SSD 970 \n");
+	mount_at("259:1", "/", "ext4", "/dev/nvme0n1p1");
+	assert_int_equal(find("auto"), 0);
+	assert_int_equal(found_count, 1);
+	assert_string_equal(found[0].disk.identity, "eui.0025385b71b0a1c2");
+	assert_string_equal(found[0].model, "Samsung_SSD_970");
+}
+
+static void a_slash_in_a_name_is_kept(void **state)
+{
+	make_disk("cciss!c0d0", "104:0\n", "2097152\n");
+	make_partition("cciss!c0d0", "cciss!c0d0p1", "104:1\n");
+	mount_at("104:1", "/", "ext4", "/dev/cciss/c0d0p1");
+	assert_int_equal(find("auto"), 0);
+	assert_true(disk("/dev/cciss/c0d0")->is_chosen);
+	assert_int_equal(find("/dev/cciss/c0d0"), 0);
+	assert_true(disk("/dev/cciss/c0d0")->is_chosen);
+}
+
+/* --- what a list chooses --- */
+
+static void make_three_disks(void)
+{
+	char target[128], link[128];
+
+	make_disk("sda", "8:0\n", "2097152\n");
+	make_partition("sda", "sda1", "8:1\n");
+	set("sda", "device/wwid", "naa.5000c500a1b2c3d4\n");
+	make_disk("sdb", "8:16\n", "2097152\n");
+	make_file("E:ID_SERIAL=QEMU_HARDDISK_drive-2\nE:ID_SERIAL_SHORT=drive-2\n", "%s/b8:16",
+		  udev_root);
+	make_disk("vda", "254:0\n", "2097152\n");
+	set("vda", "serial", "same");
+	snprintf(target, sizeof(target), "%s/sdb", dev_root);
+	snprintf(link, sizeof(link), "%s/disk/by-id/my-disk", dev_root);
+	make_parents(link);
+	assert_int_equal(symlink(target, link), 0);
+	mount_at("8:1", "/", "ext4", "/dev/sda1");
+}
+
+static void a_list_names_disks_in_any_way(void **state)
+{
+	static const struct {
+		const char *entry, *path;
+	} entries[] = {
+		{"/dev/sdb", "/dev/sdb"},
+		{"/dev/disk/by-id/my-disk", "/dev/sdb"},
+		{"drive-2", "/dev/sdb"},
+		{"QEMU_HARDDISK_drive-2", "/dev/sdb"},
+		{"naa.5000C500A1B2C3D4", "/dev/sda"},
+		{"0x5000c500a1b2c3d4", "/dev/sda"},
+		{"5000c500a1b2c3d4", "/dev/sda"},
+		{"same", "/dev/vda"},
+		{"vda", "/dev/vda"},
+	};
+
+	make_three_disks();
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+		unsigned int chosen = 0;
+
+		assert_int_equal(find(entries[i].entry), 0);
+		for (unsigned int k = 0; k < found_count; k++)
+			chosen += found[k].is_chosen;
+		assert_int_equal(chosen, 1);
+		assert_true(disk(entries[i].path)->is_chosen);
+	}
+	assert_int_equal(find(" /dev/sdb ,same,"), 0);
+	assert_true(disk("/dev/sdb")->is_chosen);
+	assert_true(disk("/dev/vda")->is_chosen);
+	assert_left_out("/dev/sda", "not in the list; holds / (ext4 on sda1)");
+}
+
+static void an_entry_that_matches_nothing_lists_what_is_there(void **state)
+{
+	make_three_disks();
+	assert_int_equal(find("/dev/sda,nonsense"), -ENODEV);
+	assert_fault("no disk is nonsense");
+	assert_fault("/dev/sdb");
+	assert_fault("naa.5000c500a1b2c3d4");
+	assert_null(found);
+	assert_int_equal(find(""), -ENODEV);
+	assert_int_equal(find("/dev/gone"), -ENODEV);
+}
+
+static void an_entry_that_matches_two_disks_names_both(void **state)
+{
+	make_three_disks();
+	make_disk("vdb", "254:16\n", "2097152\n");
+	set("vdb", "serial", "same");
+	assert_int_equal(find("same"), -EINVAL);
+	assert_fault("two disks, /dev/vda and /dev/vdb");
+	/* and neither is known by that name */
+	assert_int_equal(find("/dev/vda"), 0);
+	assert_string_equal(disk("/dev/vda")->disk.identity, "/dev/vda");
+	assert_string_equal(disk("/dev/vdb")->disk.identity, "/dev/vdb");
+}
+
+static void a_partition_in_the_list_is_refused_with_its_disk_named(void **state)
+{
+	make_three_disks();
+	assert_int_equal(find("/dev/sda1"), -EINVAL);
+	assert_fault("write /dev/sda");
+}
+
+static void a_loop_disk_in_the_list_is_taken(void **state)
+{
+	make_disk("loop0", "7:0\n", "2048\n");
+	set("loop0", "loop/backing_file", "/tmp/disk.img\n");
+	assert_int_equal(find("/dev/loop0"), 0);
+	assert_chosen("/dev/loop0", "in the list");
+	assert_string_equal(found[0].disk.identity, "/tmp/disk.img");
+}
+
+static void a_mount_table_that_is_not_understood_is_a_fault(void **state)
+{
+	make_three_disks();
+	strcat(mountinfo, "nonsense\n");
+	assert_int_equal(find("auto"), -EINVAL);
+	assert_fault("mounted file systems");
+}
+
+/* --- looking again --- */
+
+static void a_refresh_sees_growth_and_another_disk(void **state)
+{
+	struct tracked_disk known;
+
+	make_three_disks();
+	assert_int_equal(find("/dev/vda"), 0);
+	known = disk("/dev/vda")->disk;
+	set("vda", "size", "4194304\n");
+	assert_int_equal(disks_refresh_in(&roots, &known, &fault), 0);
+	assert_int_equal(known.size_bytes, 2ull << 30);
+	set("vda", "serial", "another");
+	assert_int_equal(disks_refresh_in(&roots, &known, &fault), -ENODEV);
+	assert_fault("another instead of same");
+	set("vda", "size", "0\n");
+	assert_int_equal(disks_refresh_in(&roots, &known, &fault), -ENODEV);
+	assert_fault("gone");
+	assert_int_equal(known.size_bytes, 2ull << 30);
+}
+
+/* --- parsers --- */
+
+static void mountinfo_lines_have_optional_fields_and_escapes(void **state)
+{
+	static const char text[] =
+		"1 0 254:1 / / rw - ext4 /dev/vda1 rw,errors=remount-ro\n"
+		"2 1 254:2 /sub /a\\040b\\134c ro,noatime shared:1 master:2 - xfs /dev/vda2 rw\n"
+		"3 1 254:3 / /c rw - ext4 /dev/vda3 ro,relatime\n"
+		"4 1 0:44 / /d rw -  tmpfs  rw\n";
+	struct mount_table table;
+
+	assert_int_equal(mounts_parse(text, sizeof(text) - 1, &table), 0);
+	assert_int_equal(table.count, 4);
+	assert_string_equal(table.mounts[1].point, "/a b\\c");
+	assert_string_equal(table.mounts[1].root, "/sub");
+	assert_string_equal(table.mounts[1].type, "xfs");
+	assert_int_equal(table.mounts[1].minor, 2);
+	/* errors=remount-ro is not ro, a read-only mount of a writable file system neither */
+	assert_false(table.mounts[0].is_read_only);
+	assert_false(table.mounts[1].is_read_only);
+	assert_true(table.mounts[2].is_read_only);
+	assert_string_equal(table.mounts[3].source, "");
+	mounts_fini(&table);
+}
+
+static void broken_tables_are_refused(void **state)
+{
+	static const char *const mounts[] = {"1 0 254:1 / / rw ext4 /dev/vda1 rw",
+					     "x",
+					     "1 0 2541 / / rw - ext4 /dev/vda1 rw",
+					     "1 0 254:-1 / / rw - ext4 /dev/vda1 rw",
+					     "1 0 254:1 / / rw -",
+					     "1 0 254:1 / / rw - ext4"};
+	static const char *const swaps[] = {"Filename\n/dev/vda2 partition 1 2",
+					    "Filename\nvda2 partition 1 2 3"};
+	struct mount_table table;
+	struct swap_table swap;
+
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++)
+		assert_int_equal(mounts_parse(mounts[i], strlen(mounts[i]), &table), -EINVAL);
+	for (size_t i = 0; i < sizeof(swaps) / sizeof(swaps[0]); i++)
+		assert_int_equal(swaps_parse(swaps[i], strlen(swaps[i]), &swap), -EINVAL);
+}
+
+static void a_serial_page_is_checked_against_its_length(void **state)
+{
+	static const unsigned char good[] = {0, 0x80, 0, 8, ' ', ' ', 'Z', '1', ' ', 'x', ' ', 0};
+	static const unsigned char longer[] = {0, 0x80, 1, 0, 'Z'};
+	static const unsigned char other[] = {0, 0x83, 0, 1, 'Z'};
+	static const unsigned char zeros[] = {0, 0x80, 0, 4, '0', '0', '0', '0'};
+	char serial[DISK_NAME_MAX] = "";
+
+	assert_int_equal(identity_parse_vpd80(good, sizeof(good), serial), 0);
+	assert_string_equal(serial, "Z1_x");
+	assert_int_equal(identity_parse_vpd80(longer, sizeof(longer), serial), -EINVAL);
+	assert_int_equal(identity_parse_vpd80(other, sizeof(other), serial), -EINVAL);
+	assert_int_equal(identity_parse_vpd80(good, 3, serial), -EINVAL);
+	assert_int_equal(identity_parse_vpd80(zeros, sizeof(zeros), serial), 0);
+	assert_string_equal(serial, "");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(auto_takes_a_virtio_disk_by_its_mounted_partition),
+		TEST(auto_goes_through_lvm_and_crypt_to_the_disks),
+		TEST(auto_takes_both_members_of_a_mirror),
+		TEST(auto_takes_all_members_of_a_btrfs),
+		TEST(auto_takes_disks_with_swap_or_a_resting_volume_group),
+		TEST(auto_leaves_out_loop_memory_and_read_only_disks),
+		TEST(auto_refuses_paths_of_a_multipath_device),
+		TEST(auto_skips_hidden_paths_of_an_nvme_disk),
+		TEST(a_slash_in_a_name_is_kept),
+		TEST(a_list_names_disks_in_any_way),
+		TEST(an_entry_that_matches_nothing_lists_what_is_there),
+		TEST(an_entry_that_matches_two_disks_names_both),
+		TEST(a_partition_in_the_list_is_refused_with_its_disk_named),
+		TEST(a_loop_disk_in_the_list_is_taken),
+		TEST(a_mount_table_that_is_not_understood_is_a_fault),
+		TEST(a_refresh_sees_growth_and_another_disk),
+		cmocka_unit_test(mountinfo_lines_have_optional_fields_and_escapes),
+		cmocka_unit_test(broken_tables_are_refused),
+		cmocka_unit_test(a_serial_page_is_checked_against_its_length),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
