@@ -73,7 +73,7 @@ SKELETONS := $(patsubst agent/bpf/%.bpf.c,$(BUILD)/bpf/%.skel.h,$(BPF_SRC))
 PROGRAMS := $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(BUILD)/blkferry
 
 all: $(PROGRAMS)
-.PHONY: all check check-unit check-integration check-fuzz demo bench lint install clean
+.PHONY: all deps check check-unit check-integration check-fuzz demo bench lint install clean
 
 $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
@@ -135,7 +135,16 @@ $(BUILD)/tests/tools/%: $(BUILD)/obj/tests/tools/%.o $(BUILD)/libagent.a $(BUILD
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LDLIBS)
 $(call obj,$(wildcard tests/tools/*.c) $(UNIT_SRC)): | $(SKELETONS)
 
-check: check-unit check-fuzz check-integration
+# On Debian and alike, what is missing is installed first. DEPS=0 leaves that out.
+DEPS ?= 1
+deps:
+ifeq ($(DEPS),1)
+	$(Q)! command -v dpkg-query >/dev/null || packaging/install-deps.sh --all
+endif
+
+# A make of its own, since this one has looked for headers and libraries already.
+check: deps
+	$(Q)$(MAKE) --no-print-directory check-unit check-fuzz check-integration
 
 check-unit: all $(UNIT_TESTS)
 	$(Q)tests/run.sh unit $(UNIT_TESTS)
