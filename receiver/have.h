@@ -6,7 +6,7 @@
  *   8     u64 size of the disk in bytes
  *   16    replica id[16]: random, made with the file; names this replica for ever
  *   32    u64 epoch: newest epoch that is durable on the target
- *   40    u32 CRC32C or XXH3-64 low half of bytes 0..39 (see have.c)
+ *   40    u32 the low half of the XXH3-64 of bytes 0..39
  *   4096  the bits, one a 4 KiB block, LSB first
  * have_commit makes bits durable before the epoch, so an epoch on disk vouches for its bits.
  */
