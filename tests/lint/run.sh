@@ -3,7 +3,7 @@
 # make lint: formatting, static analysis, and the rules of structure (structure.sh). Every check runs,
 # also after one has failed; the exit status is 0 only when all passed.
 #
-# Usage: tests/lint/run.sh [CHECK...]     CHECK: format shell structure man units cppcheck tidy
+# Usage: tests/lint/run.sh [CHECK...]     CHECK: format shell structure man docs units cppcheck tidy
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 build=${BUILD:-build}
@@ -58,6 +58,30 @@ check_man()
 	return $status
 }
 
+# Is every key of a configuration described in its page and shown in its example, and no other?
+same_keys()
+{
+	local program=$1 page=packaging/man/blkferry-$1.ini.5 example=packaging/examples/$1.ini status=0
+	sed -nE 's/.*KEY[A-Z_]*\("([a-z0-9-]+)".*/\1/p; s/.*\.name = "([a-z0-9-]+)".*/\1/p' \
+		"$program"/options*.c | sort -u >"$logs/$program.keys"
+	sed -nE 's/^\.It Cm ([a-z0-9-]+).*/\1/p' "$page" | grep -vE '^(file|block|nbds?|nbd.unix)$' |
+		sort -u >"$logs/$program.page-keys"
+	sed -nE 's/^#?([a-z0-9-]+) = .*/\1/p' "$example" | sort -u >"$logs/$program.example-keys"
+	for what in page example; do
+		diff -u --label "$program's code" --label "its $what" "$logs/$program.keys" \
+			"$logs/$program.$what-keys" || status=1
+	done
+	return $status
+}
+
+check_docs()
+{
+	local status=0
+	same_keys agent || status=1
+	[ ! -e receiver/options.c ] || same_keys receiver || status=1
+	return $status
+}
+
 # Complaints about programs and pages that are not installed here do not count.
 check_units()
 {
@@ -85,7 +109,7 @@ check_tidy()
 }
 
 failed=
-for check in "${@:-format shell structure man units cppcheck tidy}"; do
+for check in "${@:-format shell structure man docs units cppcheck tidy}"; do
 	for name in $check; do
 		start=$SECONDS
 		if "check_$name" >"$logs/$name.log" 2>&1; then
