@@ -435,7 +435,7 @@ default_folder()
 	fi
 }
 
-T=$(mktemp -d "${TEST_DIR:-$(default_folder)}/blkferry-$TEST_NAME.XXXXXX")
+T=$(mktemp -d "${TEST_DIR:-$(default_folder)}/blkferry-$TEST_NAME-XXXXXX")
 chmod 755 "$T"
 trap on_exit EXIT
 trap 'on_error $LINENO "$BASH_COMMAND"' ERR

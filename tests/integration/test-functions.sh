@@ -16,7 +16,7 @@ run_script()
 	} >"$T/$name.sh"
 	KEEP_TEST_FILES='' TEST_DIR=$T bash "$T/$name.sh" >"$T/$name.out" 2>&1 || got=$?
 	[ "$got" = "$expected" ] || { cat "$T/$name.out"; fail "$name: exit status $got, not $expected"; }
-	! ls -d "$T/blkferry-$name".* 2>/dev/null || fail "$name: its folder is still there"
+	! ls -d "$T/blkferry-$name"-* 2>/dev/null || fail "$name: its folder is still there"
 }
 
 say "a missing command is a skip with its reason as last line"
