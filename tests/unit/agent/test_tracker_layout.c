@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* How bits are laid out in the tracker's maps, what the rule about missed runs says, and merging. */
+#include "agent/linux/tracker_set.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define KI 1024ull
+#define GI (1024 * KI * KI)
+
+static struct tracker_slot slots[TRACKER_SLOTS_MAX];
+static uint64_t dirty_words, coarse_words;
+
+static struct tracked_disk disk_of(const char *identity, uint64_t size_bytes)
+{
+	struct tracked_disk disk = {.size_bytes = size_bytes, .major = 8, .sequence = 5};
+
+	snprintf(disk.identity, sizeof(disk.identity), "%s", identity);
+	return disk;
+}
+
+static int plan(const struct tracked_disk *disks, unsigned int count, uint64_t bitmap_bytes)
+{
+	memset(slots, 0, sizeof(slots));
+	return layout_plan(disks, count, bitmap_bytes, slots, &dirty_words, &coarse_words, NULL);
+}
+
+static void small_disks_get_4_kib_a_bit(void **state)
+{
+	struct tracked_disk disks[] = {disk_of("a", 10 * GI), disk_of("b", 512 * 3)};
+
+	(void)state;
+	assert_int_equal(plan(disks, 2, 16 << 20), 0);
+	assert_int_equal(layout_block_bytes(&slots[0]), 4096);
+	assert_int_equal(slots[0].bits, 10 * GI / 4096);
+	assert_int_equal(slots[1].bits, 1);
+	assert_int_equal(slots[1].words, 1);
+	assert_true(slots[1].dirty_word >= slots[0].dirty_word + slots[0].words);
+	assert_true(dirty_words >= slots[1].dirty_word + slots[1].words);
+	assert_true(slots[1].coarse_word > slots[0].coarse_word);
+	assert_true(coarse_words > slots[1].coarse_word);
+}
+
+static void largest_disk_becomes_coarse_first(void **state)
+{
+	struct tracked_disk disks[] = {disk_of("a", 64 * GI), disk_of("b", 4000 * GI)};
+
+	(void)state;
+	assert_int_equal(plan(disks, 2, 16 << 20), 0);
+	assert_int_equal(layout_block_bytes(&slots[0]), 4096);
+	assert_true(layout_block_bytes(&slots[1]) > 4096);
+	assert_true(slots[1].bits * layout_block_bytes(&slots[1]) >= disks[1].size_bytes);
+	assert_true(dirty_words * 8 <= 16 << 20);
+}
+
+static void too_little_memory_is_said(void **state)
+{
+	struct tracked_disk disks[TRACKER_SLOTS_MAX];
+
+	(void)state;
+	for (unsigned int i = 0; i < TRACKER_SLOTS_MAX; i++)
+		disks[i] = disk_of("x", 16000 * GI);
+	assert_int_equal(plan(disks, TRACKER_SLOTS_MAX, 16 << 20), 0);
+	assert_int_equal(plan(disks, TRACKER_SLOTS_MAX, 1024), -ENOMEM);
+}
+
+static void nothing_to_track_is_refused(void **state)
+{
+	struct tracked_disk empty = disk_of("a", 0);
+
+	(void)state;
+	assert_int_equal(plan(&empty, 1, 16 << 20), -EINVAL);
+	assert_int_equal(plan(&empty, 0, 16 << 20), -EINVAL);
+}
+
+static void devices_that_collide_are_all_found(void **state)
+{
+	struct tracker_device devices[TRACKER_DEVICES_SIZE] = {0};
+
+	(void)state;
+	for (uint32_t i = 0; i < TRACKER_SLOTS_MAX; i++)
+		assert_int_equal(layout_add_device(devices, tracker_device_key(8, i * 16), i), 0);
+	for (uint32_t i = 0; i < TRACKER_SLOTS_MAX; i++) {
+		uint32_t at = tracker_device_hash(tracker_device_key(8, i * 16));
+		unsigned int probes = 0;
+
+		while (devices[at % TRACKER_DEVICES_SIZE].key != tracker_device_key(8, i * 16)) {
+			assert_true(++probes < TRACKER_PROBES_MAX);
+			at++;
+		}
+		assert_int_equal(devices[at % TRACKER_DEVICES_SIZE].slot, i);
+	}
+	assert_int_equal(layout_add_device(devices, tracker_device_key(8, 0), 1), -EEXIST);
+}
+
+static void nested_misses_are_unsafe_only_if_all_grew_and_preempted(void **state)
+{
+	uint64_t none[] = {5, 5, 5}, one[] = {5, 9, 5}, all[] = {6, 6, 6};
+
+	(void)state;
+	assert_false(misses_are_unsafe(none, none, 1));
+	assert_false(misses_are_unsafe(none, one, 1));
+	assert_false(misses_are_unsafe(none, all, 0));
+	assert_true(misses_are_unsafe(none, all, 1));
+}
+
+/* A set in ordinary memory, for what needs no kernel. */
+static void make_set(struct tracker_set *set, const struct tracked_disk *disk,
+		     uint64_t bitmap_bytes)
+{
+	set_init(set);
+	assert_int_equal(plan(disk, 1, bitmap_bytes), 0);
+	set->state = calloc(1, sizeof(*set->state));
+	set->state->header.slots = 1;
+	set->state->slots[0] = slots[0];
+	set->dirty = calloc(dirty_words, 8);
+	set->todo = calloc(dirty_words, 8);
+	set->coarse = calloc(coarse_words, 8);
+}
+
+static void free_set(struct tracker_set *set)
+{
+	free(set->state);
+	free(set->dirty);
+	free(set->todo);
+	free(set->coarse);
+}
+
+static void take_expands_chunks(void **state)
+{
+	struct tracked_disk disk = disk_of("a", 600 * KI * KI);
+	struct tracker_set set;
+	struct bitmap todo;
+
+	(void)state;
+	make_set(&set, &disk, 16 << 20);
+	todo = set_todo(&set, 0);
+	set.coarse[0] = 1 << 2; /* the last, cut short by the end of the disk */
+	set.dirty[2048] = 1;	/* lies in it */
+	set.dirty[0] = 2;
+	assert_int_equal(merge_count_dirty(&set, 0), 1 + todo.bits - 2 * 65536);
+	merge_take(&set, 0);
+	assert_int_equal(merge_count_dirty(&set, 0), 0);
+	assert_int_equal(bitmap_count(&todo), 1 + todo.bits - 2 * 65536);
+	assert_true(bitmap_test(&todo, 1) && bitmap_test(&todo, todo.bits - 1));
+	assert_false(bitmap_test(&todo, 2 * 65536 - 1));
+	free_set(&set);
+}
+
+static void merge_keeps_bits_across_block_sizes(void **state)
+{
+	struct tracked_disk disk = disk_of("a", GI);
+	struct tracker_set old, new;
+	struct bitmap bits;
+
+	(void)state;
+	make_set(&old, &disk, 16 << 20);
+	make_set(&new, &disk, 1024);
+	assert_true(layout_block_bytes(&new.state->slots[0]) > 4096);
+	bits = set_dirty(&old, 0);
+	bitmap_set(&bits, 1000, 1);
+	bits = set_todo(&old, 0);
+	bitmap_set(&bits, 200000, 40);
+	set_memory(&old, 0)->replica_id[0] = 1;
+	merge_disk(&new, 0, &old, &disk, TRACKER_BROKEN_FRESH);
+	bits = set_todo(&new, 0);
+	assert_true(bitmap_test(&bits, 1000 * 4096 / layout_block_bytes(&new.state->slots[0])));
+	assert_true(bitmap_test(&bits, 200039 * 4096 / layout_block_bytes(&new.state->slots[0])));
+	assert_in_range(bitmap_count(&bits), 2, 4);
+	assert_int_equal(set_memory(&new, 0)->replica_id[0], 1);
+	free_set(&old);
+	free_set(&new);
+}
+
+static void growth_lists_the_new_area_and_forgets_the_replica(void **state)
+{
+	struct tracked_disk disk = disk_of("a", 100 * KI * KI), grown = disk_of("a", 120 * KI * KI);
+	struct tracker_set old, new;
+	struct bitmap bits;
+
+	(void)state;
+	make_set(&old, &disk, 16 << 20);
+	make_set(&new, &grown, 16 << 20);
+	bits = set_todo(&old, 0);
+	bitmap_set(&bits, 3, 1);
+	set_memory(&old, 0)->replica_id[0] = 1;
+	set_memory(&old, 0)->acked_epoch = 9;
+	merge_disk(&new, 0, &old, &grown, TRACKER_BROKEN_FRESH);
+	bits = set_todo(&new, 0);
+	assert_int_equal(bitmap_count(&bits), 1 + 20 * 256);
+	assert_true(bitmap_test(&bits, 3) && bitmap_test(&bits, 100 * 256));
+	assert_int_equal(new.state->slots[0].broken, TRACKER_BROKEN_SIZE);
+	assert_int_equal(set_memory(&new, 0)->replica_id[0], 0);
+	assert_int_equal(set_memory(&new, 0)->acked_epoch, 9);
+	free_set(&old);
+	free_set(&new);
+}
+
+static void replaced_disk_forgets_the_replica(void **state)
+{
+	struct tracked_disk disk = disk_of("a", GI), other = disk_of("a", GI);
+	struct tracker_set old, new;
+
+	(void)state;
+	other.sequence++;
+	make_set(&old, &disk, 16 << 20);
+	make_set(&new, &other, 16 << 20);
+	set_memory(&old, 0)->replica_id[0] = 1;
+	merge_disk(&new, 0, &old, &other, TRACKER_BROKEN_FRESH);
+	assert_int_equal(new.state->slots[0].broken, TRACKER_BROKEN_SEQUENCE);
+	assert_int_equal(set_memory(&new, 0)->replica_id[0], 0);
+	free_set(&old);
+	free_set(&new);
+}
+
+static void suspicion_is_taken_over(void **state)
+{
+	struct tracked_disk disk = disk_of("a", GI);
+	struct tracker_set old, new;
+
+	(void)state;
+	make_set(&old, &disk, 16 << 20);
+	make_set(&new, &disk, 16 << 20);
+	old.state->slots[0].suspect = TRACKER_SUSPECT_COMMAND;
+	merge_disk(&new, 0, &old, &disk, TRACKER_BROKEN_FRESH);
+	assert_int_equal(new.state->slots[0].suspect, TRACKER_SUSPECT_COMMAND);
+	free_set(&old);
+	free_set(&new);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(small_disks_get_4_kib_a_bit),
+		cmocka_unit_test(largest_disk_becomes_coarse_first),
+		cmocka_unit_test(too_little_memory_is_said),
+		cmocka_unit_test(nothing_to_track_is_refused),
+		cmocka_unit_test(devices_that_collide_are_all_found),
+		cmocka_unit_test(nested_misses_are_unsafe_only_if_all_grew_and_preempted),
+		cmocka_unit_test(take_expands_chunks),
+		cmocka_unit_test(merge_keeps_bits_across_block_sizes),
+		cmocka_unit_test(growth_lists_the_new_area_and_forgets_the_replica),
+		cmocka_unit_test(replaced_disk_forgets_the_replica),
+		cmocka_unit_test(suspicion_is_taken_over),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
