@@ -21,13 +21,14 @@ struct target_channel;
 
 struct target_info {
 	uint64_t size_bytes;
-	uint32_t block_bytes;      /* offsets and lengths must be multiples of it (1, 512, 4096) */
-	bool can_flush;            /* false: written data is only as durable as the server's replies */
-	bool can_zero;             /* zeroes travel as a request, not as data */
-	bool is_known_zero;        /* every byte was zero when it was opened: new sparse file, or all hole */
-	unsigned int channels_max; /* 1 when several connections would not see each other's flushes */
-	char text[256];            /* the URI as status shows it */
-	char path[256];            /* file or device path where there is one, else "" */
+	uint32_t block_bytes; /* offsets and lengths must be multiples of it (1, 512, 4096) */
+	bool can_flush;	      /* false: written data is only as durable as the server's replies */
+	bool can_zero;	      /* zeroes travel as a request, not as data */
+	bool is_known_zero; /* every byte was zero when it was opened: new sparse file, or all hole */
+	unsigned int
+		channels_max; /* 1 when several connections would not see each other's flushes */
+	char text[256];	      /* the URI as status shows it */
+	char path[256];	      /* file or device path where there is one, else "" */
 };
 
 /* Called by channel_poll/channel_drain on the channel's thread when a request ends. error is 0 or a

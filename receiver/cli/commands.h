@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The subcommands of blkferry, a file each. argv[0] is the subcommand's name; they return the exit
+ * status (exit_codes.h). */
+#ifndef BLKFERRY_RECEIVER_CLI_COMMANDS_H
+#define BLKFERRY_RECEIVER_CLI_COMMANDS_H
+
+#include <jansson.h>
+
+int cli_status(int argc, char **argv);
+int cli_token(int argc, char **argv);
+int cli_order(int argc, char **argv); /* pause, resume, limit */
+int cli_verify(int argc, char **argv);
+int cli_cutover(int argc, char **argv);
+int cli_remove(int argc, char **argv);
+
+/* Prints usage on the right stream and returns the exit status for --help or a wrong option. */
+int cli_usage(const char *usage, int option);
+/* Prints a machine as `status NAME` does: several lines of text. */
+void cli_print_machine(const json_t *machine);
+/* One line of progress: "web1: full 43.1 %, 12.3 GiB left, 112 MiB/s, 1 min 52 s". */
+void cli_progress_line(const json_t *machine, char *ret_text, size_t size);
+
+#endif

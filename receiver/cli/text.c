@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A machine's JSON as text, for status and for the progress of verify and cutover. */
+#include "receiver/cli/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/os_clock.h"
+#include "common/units.h"
+#include "receiver/cli/commands.h"
+
+const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
+}
+
+uint64_t number_of(const json_t *object, const char *key)
+{
+	json_int_t number = json_integer_value(json_object_get(object, key));
+
+	return number > 0 ? (uint64_t)number : 0;
+}
+
+double real_of(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+bool is_true(const json_t *object, const char *key)
+{
+	return json_is_true(json_object_get(object, key));
+}
+
+const char *bytes_of(const json_t *object, const char *key)
+{
+	static char buffers[8][32];
+	static unsigned int next;
+
+	return units_format_bytes(number_of(object, key), buffers[next++ % 8], 32);
+}
+
+static bool is_copying(const json_t *machine)
+{
+	const char *phase = text_of(machine, "phase");
+
+	return strcmp(phase, "full") == 0 || strcmp(phase, "resync") == 0 ||
+	       strcmp(phase, "delta") == 0 || strcmp(phase, "paused") == 0;
+}
+
+void cli_progress_line(const json_t *machine, char *ret_text, size_t size)
+{
+	char eta[48] = "", percent[16] = "", duration[40];
+	const char *phase = text_of(machine, "phase");
+
+	if (strcmp(phase, "full") == 0 || strcmp(phase, "resync") == 0)
+		snprintf(percent, sizeof(percent), " %.1f %%", real_of(machine, "percent"));
+	if (number_of(machine, "lag_bytes") && json_is_integer(json_object_get(machine, "eta_s")))
+		snprintf(eta, sizeof(eta), ", %s left",
+			 units_format_duration(number_of(machine, "eta_s") * NS_PER_S, duration,
+					       sizeof(duration)));
+	if (!is_copying(machine))
+		snprintf(ret_text, size, "%-16s %s%s%s", text_of(machine, "name"), phase,
+			 text_of(machine, "last_error")[0] ? "; " : "",
+			 text_of(machine, "last_error"));
+	else
+		snprintf(ret_text, size, "%-16s %s%s%s, %s behind, %s/s%s%s%s",
+			 text_of(machine, "name"), phase, percent,
+			 is_true(machine, "ready") ? ", ready" : "", bytes_of(machine, "lag_bytes"),
+			 bytes_of(machine, "rate"), eta,
+			 text_of(machine, "last_error")[0] ? "; " : "",
+			 text_of(machine, "last_error"));
+}
+
+static void print_bar(double percent)
+{
+	int full = (int)(percent * 50 / 100);
+
+	fputs("  [", stdout);
+	for (int i = 0; i < 50; i++)
+		putchar(i < full ? '#' : '.');
+	printf("] %.1f %%\n", percent);
+}
+
+static void print_disks(const json_t *disks)
+{
+	size_t index;
+	json_t *disk;
+
+	json_array_foreach((json_t *)disks, index, disk)
+		printf("  disk %zu     %s (%s, %s) -> %s%s%s\n", index, text_of(disk, "source"),
+		       bytes_of(disk, "size"), text_of(disk, "identity"), text_of(disk, "target"),
+		       is_true(disk, "can_flush") ? "" : ", cannot flush",
+		       is_true(disk, "present") ? "" : ", NOT THERE at the source");
+}
+
+static void print_agent(const json_t *agent)
+{
+	if (!text_of(agent, "host")[0])
+		return;
+	printf("  agent      %s, version %s, tracker %s%s\n", text_of(agent, "host"),
+	       text_of(agent, "version"), text_of(agent, "tracker"),
+	       strcmp(text_of(agent, "tracker"), "scan") == 0
+		       ? " (sees no writes: every pass compares whole disks)"
+		       : "");
+	printf("  memory     %s of %s; %.1f s of CPU\n", bytes_of(agent, "memory_bytes"),
+	       bytes_of(agent, "memory_limit"), (double)number_of(agent, "cpu_ns") / NS_PER_S);
+	if (number_of(agent, "read_errors"))
+		printf("  READ ERRORS at the source: %llu\n",
+		       (unsigned long long)number_of(agent, "read_errors"));
+}
+
+void cli_print_machine(const json_t *machine)
+{
+	char line[256];
+
+	cli_progress_line(machine, line, sizeof(line));
+	puts(line);
+	if (is_copying(machine) && number_of(machine, "pass_bytes"))
+		print_bar(real_of(machine, "percent"));
+	printf("  pass       %llu: %s to do, %s written since; sent %s (%s on the wire)\n",
+	       (unsigned long long)number_of(machine, "pass"), bytes_of(machine, "todo_bytes"),
+	       bytes_of(machine, "dirty_bytes"), bytes_of(machine, "sent_bytes"),
+	       bytes_of(machine, "wire_bytes"));
+	if (number_of(machine, "limit"))
+		printf("  limit      %s/s\n", bytes_of(machine, "limit"));
+	if (is_true(machine, "verifying"))
+		printf("  verify     %s of %s\n", bytes_of(machine, "verify_done"),
+		       bytes_of(machine, "verify_bytes"));
+	if (is_true(machine, "suspect"))
+		puts("  SUSPECT    a write may have been missed: the whole disk is compared");
+	print_disks(json_object_get(machine, "disks"));
+	print_agent(json_object_get(machine, "agent"));
+	if (is_copying(machine))
+		puts(is_true(machine, "ready")
+			     ? "  ready for 'blkferry cutover'. The replica is building until then."
+			     : "  the replica is building: it is no consistent disk yet");
+}

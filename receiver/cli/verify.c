@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* `blkferry verify`: compares source and replica by digest while both are in use. */
+#include <getopt.h>
+#include <stdio.h>
+
+#include "receiver/cli/client.h"
+#include "receiver/cli/commands.h"
+#include "receiver/cli/exit_codes.h"
+#include "receiver/cli/progress.h"
+#include "receiver/cli/text.h"
+
+#define REDRAW_MS 500
+
+static const char usage[] =
+	"usage: blkferry verify NAME [--repair] [--all] [--json]\n"
+	"\n"
+	"Compares XXH3-128 digests of both sides. Replication goes on; blocks that change "
+	"meanwhile\n"
+	"are looked at again. Prints each range that differs. Exit status 6 when any does.\n"
+	"\n"
+	"  --repair   send what differs again, and compare it once more\n"
+	"  --all      compare free space, too (it is not copied: it will differ on a used disk)\n"
+	"  --json     the result as JSON\n";
+
+static void print_event(const json_t *event, bool is_json)
+{
+	progress_clear();
+	if (is_json) {
+		json_dumpf(event, stdout, JSON_COMPACT);
+		putchar('\n');
+		return;
+	}
+	printf("disk %llu: bytes %llu to %llu: %s\n", (unsigned long long)number_of(event, "disk"),
+	       (unsigned long long)number_of(event, "offset"),
+	       (unsigned long long)(number_of(event, "offset") + number_of(event, "length") - 1),
+	       text_of(event, "kind"));
+}
+
+static int print_result(const json_t *result, bool is_json)
+{
+	if (is_json) {
+		json_dumpf(result, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else {
+		puts(text_of(result, "text"));
+	}
+	if (is_true(result, "unrepaired")) {
+		fputs("blkferry: what was sent again still differs: the target does not keep what "
+		      "is "
+		      "written to it\n",
+		      stderr);
+		return EXIT_CODE_DIFFERS;
+	}
+	return number_of(result, "differed") ? EXIT_CODE_DIFFERS : EXIT_CODE_OK;
+}
+
+static int follow(struct client *client, const char *name, bool is_json)
+{
+	int exit_code = EXIT_CODE_OK;
+
+	for (;;) {
+		bool timed_out;
+		json_t *message = client_next(client, REDRAW_MS, &timed_out), *result;
+
+		if (timed_out) {
+			progress_show(name);
+			continue;
+		}
+		if (message && json_object_get(message, "event")) {
+			print_event(message, is_json);
+			json_decref(message);
+			continue;
+		}
+		progress_clear();
+		result = client_result(message, &exit_code);
+		if (result)
+			exit_code = print_result(result, is_json);
+		json_decref(result);
+		json_decref(message);
+		return exit_code;
+	}
+}
+
+int cli_verify(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{"repair", no_argument, NULL, 'r'},
+		{"all", no_argument, NULL, 'a'},
+		{"json", no_argument, NULL, 'j'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	bool is_repair = false, is_all = false, is_json = false;
+	struct client *client;
+	int option, exit_code;
+
+	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		if (option == 'r')
+			is_repair = true;
+		else if (option == 'a')
+			is_all = true;
+		else if (option == 'j')
+			is_json = true;
+		else
+			return cli_usage(usage, option);
+	}
+	if (argc - optind != 1)
+		return cli_usage(usage, '?');
+	client = client_ask(json_pack("{s:s, s:s, s:b, s:b}", "command", "verify", "machine",
+				      argv[optind], "repair", is_repair, "all", is_all));
+	if (!client)
+		return EXIT_CODE_NO_RECEIVER;
+	exit_code = follow(client, argv[optind], is_json);
+	client_free(client);
+	return exit_code;
+}

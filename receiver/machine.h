@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A machine as the receiver knows it: its name, its disks' slots, how far it is; kept in
+ * state_folder/machines/NAME/machine.json and changed only by atomic, durable replacement.
+ *
+ *   state         what is true in it
+ *   REPLICATING   the source is the live copy; the replica is being built or kept in step
+ *   COMMITTED     COMMIT was sent for cutover_id; the source has not yet said that it is fenced.
+ *                 Nothing is started (I9). The source coming back unfenced ends this state.
+ *   COMPLETED     the source is fenced, or a person said that it is dead: the replica is live, and no agent
+ *                 may write to it again
+ *
+ * Every field is read and written under `lock`, but for the constant name.
+ */
+#ifndef BLKFERRY_RECEIVER_MACHINE_H
+#define BLKFERRY_RECEIVER_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/fault.h"
+#include "common/os_thread.h"
+#include "common/pki.h"
+#include "common/wire.h"
+#include "receiver/options.h"
+
+struct session;
+
+enum machine_state { MACHINE_REPLICATING = 1, MACHINE_COMMITTED, MACHINE_COMPLETED };
+
+/* A disk of the replica. Slots are never reordered: slot n is disk n of the target machine. */
+struct machine_slot {
+	char identity[128]; /* of the source's disk */
+	char path[128];	    /* what it was called there last */
+	uint64_t size_bytes;
+	char target[256];      /* URI */
+	char target_text[256]; /* as opened last */
+	char target_path[256]; /* file or device, if there is one */
+	bool can_flush;
+	bool is_present; /* in the current or last session */
+};
+
+struct machine_step {
+	bool is_done;
+	uint64_t took_ns, bytes;
+	char text[128];
+};
+
+/* A cutover as far as it came; kept in memory for the CLI that waits and for status. */
+struct machine_cutover {
+	uint64_t id; /* 0: none was tried since the receiver started */
+	bool is_running, is_dry_run;
+	uint64_t freeze_began_ns; /* monotonic, this side; 0: not frozen yet */
+	uint64_t data_downtime_ns, downtime_ns;
+	uint64_t certified_bytes, repaired_bytes;
+	struct machine_step steps[WIRE_STEPS_MAX];
+	int error; /* 0, or what ended it, an errno */
+	char text[WIRE_TEXT_MAX];
+};
+
+struct machine {
+	char name[PKI_NAME_MAX];
+	struct os_mutex lock;
+	struct os_cond changed; /* a session came or went, a cutover took a step */
+	enum machine_state state;
+	uint64_t cutover_id;
+	bool is_paused, is_removed;
+	bool has_started; /* COMPLETED: the start-command succeeded, or there is none */
+	uint64_t limit;	  /* bytes a second; 0 none */
+	bool has_limit;	  /* it was set here, so it is sent to the agent */
+	struct machine_slot slots[WIRE_DISKS_MAX];
+	unsigned int slot_count;
+
+	struct session *session; /* the one control connection; NULL when not connected */
+	bool is_ending;		 /* that session is being taken down */
+	struct wire_status status;
+	uint64_t status_ns;
+	char agent_host[64], agent_version[32];
+	char last_error[WIRE_TEXT_MAX];
+	struct machine_cutover cutover;
+	struct machine *next;
+};
+
+struct machines; /* all of them */
+
+/* Loads what is in the state folder. */
+int machines_load(const struct receiver_options *options, struct machines **ret_machines,
+		  struct fault *fault);
+void machines_free(struct machines *machines);
+const struct receiver_options *machines_options(const struct machines *machines);
+/* NULL when there is none of that name. Machines live until machines_free. */
+struct machine *machines_find(struct machines *machines, const char *name);
+struct machine *machines_first(struct machines *machines);
+/* Finds or makes it (state REPLICATING, not yet stored). NULL: no memory. */
+struct machine *machines_add(struct machines *machines, const char *name);
+/* state_folder/machines/NAME, or a file in it. */
+void machine_path(const struct machines *machines, const struct machine *machine, const char *file,
+		  char *ret_path, size_t size);
+
+/* Stores it durably. The lock is held. */
+int machine_store(struct machines *machines, struct machine *machine, struct fault *fault);
+void machine_set_error(struct machine *machine, const char *text);
+
+#endif

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * blkferry-receiver: keeps targets in step with the disks of the machines that replicate to it.
+ *
+ *   agent ══TLS══▶ server.c ─┬─ ALPN enroll ─▶ enroll.c: token in, certificate out
+ *                            ├─ HELLO control ▶ session.c: disks, PING/STATUS, replies, cutover.c
+ *                            └─ HELLO data ───▶ data.c ─▶ data_jobs.c: restore, check, write/compare
+ *                                                 │             │
+ *                                      BARRIER ───┘             ▼
+ *                                session_data.c:        target.c ─▶ target_nbd.c, _file.c, _auto.c
+ *                                flush, have.c, ACK ◀───────────┘
+ *
+ *   blkferry (CLI) ──unix socket──▶ control*.c ──▶ machine.c (state), session (commands), start.c
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#include "common/log.h"
+#include "common/os_file.h"
+#include "receiver/cli.h"
+#include "receiver/control.h"
+#include "receiver/machine.h"
+#include "receiver/options.h"
+#include "receiver/server.h"
+
+static const char usage[] =
+	"usage: blkferry-receiver init [OPTIONS]     make the certificates, once\n"
+	"       blkferry-receiver run [OPTIONS]      serve (what the service runs)\n"
+	"\n"
+	"Options of run:\n"
+	"  --config FILE    default " OPTIONS_PATH "\n"
+	"  --check-config   read the configuration, say whether it is right, and end\n"
+	"\n"
+	"'blkferry-receiver init --help' tells its options. See blkferry-receiver(8).\n";
+
+static int lock_state(const struct receiver_options *options, struct fault *fault)
+{
+	char path[512];
+	int fd, error = os_folder_make(options->state_folder, 0700);
+
+	if (!error)
+		error = os_folder_make(options->storage_folder, 0700);
+	snprintf(path, sizeof(path), "%s/lock", options->state_folder);
+	if (!error)
+		error = os_file_lock(path, &fd); /* held until the process ends */
+	if (error == -EWOULDBLOCK)
+		return fault_set(fault, FAULT_STOP, -error,
+				 "another blkferry-receiver is running with state folder %s",
+				 options->state_folder);
+	if (error)
+		return fault_set(fault, FAULT_STOP, -error,
+				 "cannot use state folder %s or storage folder %s: %s",
+				 options->state_folder, options->storage_folder, strerror(-error));
+	return 0;
+}
+
+static void wait_for_end(void)
+{
+	sigset_t set;
+	int number;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	(void)sigwait(&set, &number);
+	log_info("%s: ending", strsignal(number));
+}
+
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int serve(const struct receiver_options *options, struct fault *fault)
+{
+	struct machines *machines = NULL;
+	struct server *server = NULL;
+	struct control *control = NULL;
+	int error;
+
+	block_signals();
+	error = lock_state(options, fault);
+	if (!error)
+		error = machines_load(options, &machines, fault);
+	if (!error)
+		error = server_start(machines, &server, fault);
+	if (!error)
+		error = control_start(machines, &control, fault);
+	if (!error) {
+		log_info("listening on port %u, control socket %s", server_port(server),
+			 options->control_socket);
+		sd_notify(0, "READY=1");
+		wait_for_end();
+		sd_notify(0, "STOPPING=1");
+	}
+	server_stop(server);
+	control_stop(control);
+	machines_free(machines);
+	return error;
+}
+
+static int run(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, 'k'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	const char *path = OPTIONS_PATH;
+	struct receiver_options options;
+	struct fault fault = {0};
+	bool is_check = false;
+	int option, error;
+
+	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		if (option == 'c') {
+			path = optarg;
+		} else if (option == 'k') {
+			is_check = true;
+		} else {
+			fputs(usage, option == 'h' ? stdout : stderr);
+			return option == 'h' ? 0 : 2;
+		}
+	}
+	error = options_read(path, &options, &fault);
+	if (error) {
+		fprintf(stderr, "blkferry-receiver: %s\n", fault.text);
+		return 2;
+	}
+	if (is_check) {
+		printf("%s is fine\n", path);
+	} else {
+		log_init("blkferry-receiver", options.log_level);
+		error = serve(&options, &fault);
+		if (error)
+			log_error("%s", fault.text);
+	}
+	options_fini(&options);
+	return error ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *command = argc > 1 ? argv[1] : "";
+
+	if (!strcmp(command, "--help") || !strcmp(command, "-h")) {
+		fputs(usage, stdout);
+		return 0;
+	}
+	if (!strcmp(command, "--version")) {
+		puts("blkferry-receiver " BLKFERRY_VERSION);
+		return 0;
+	}
+	if (!strcmp(command, "run"))
+		return run(argc - 1, argv + 1);
+	if (!strcmp(command, "init"))
+		return cli_init(argc - 1, argv + 1);
+	if (argc > 1)
+		fprintf(stderr, "blkferry-receiver: there is no command '%s'\n", command);
+	fputs(usage, stderr);
+	return 2;
+}

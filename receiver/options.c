@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Reads receiver.ini; see options.h and blkferry-receiver.ini(5). */
+#include "receiver/options.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/config.h"
+#include "common/log.h"
+#include "common/os_clock.h"
+
+#define START_TIMEOUT_NS (600 * NS_PER_S)
+
+static const char *const level_names[] = {"error", "warning", "info", "debug", NULL};
+
+#define KEY(key, kind, field, ...)                                                                 \
+	{                                                                                          \
+		.section = "receiver", .name = (key), .type = (kind),                              \
+		.offset = offsetof(struct receiver_options, field), ##__VA_ARGS__                  \
+	}
+#define MACHINE_KEY(key, kind, field)                                                              \
+	{                                                                                          \
+		.section = "machine *", .name = (key), .type = (kind),                             \
+		.offset = offsetof(struct machine_options, field)                                  \
+	}
+
+#define DISK_KEY(n) MACHINE_KEY("disk" #n, CONFIG_STRING, disks[n])
+
+static const struct config_key keys[] = {
+	KEY("listen", CONFIG_STRING, listen),
+	KEY("state-folder", CONFIG_STRING, state_folder),
+	KEY("storage-folder", CONFIG_STRING, storage_folder),
+	KEY("control-socket", CONFIG_STRING, control_socket),
+	KEY("control-group", CONFIG_STRING, control_group),
+	KEY("token-lifetime", CONFIG_DURATION, token_lifetime_ns),
+	KEY("certificate-days", CONFIG_NUMBER, certificate_days, .least = 1, .most = 36500),
+	KEY("log-level", CONFIG_CHOICE, log_level, .choices = level_names),
+	MACHINE_KEY("start-command", CONFIG_STRING, start_command),
+	MACHINE_KEY("start-timeout", CONFIG_DURATION, start_timeout_ns),
+	DISK_KEY(0),
+	DISK_KEY(1),
+	DISK_KEY(2),
+	DISK_KEY(3),
+	DISK_KEY(4),
+	DISK_KEY(5),
+	DISK_KEY(6),
+	DISK_KEY(7),
+	DISK_KEY(8),
+	DISK_KEY(9),
+	DISK_KEY(10),
+	DISK_KEY(11),
+	DISK_KEY(12),
+	DISK_KEY(13),
+	DISK_KEY(14),
+	DISK_KEY(15),
+	{.name = NULL},
+};
+
+static struct machine_options *find_or_add(struct receiver_options *options, const char *name)
+{
+	struct machine_options *machine = (struct machine_options *)options_machine(options, name);
+
+	if (machine || options->machine_count == OPTIONS_MACHINES_MAX)
+		return machine;
+	if (!options->machines)
+		options->machines = calloc(OPTIONS_MACHINES_MAX, sizeof(*options->machines));
+	if (!options->machines)
+		return NULL;
+	machine = &options->machines[options->machine_count++];
+	strcpy(machine->name, name); /* pki_name_is_valid checked its length */
+	machine->start_timeout_ns = START_TIMEOUT_NS;
+	return machine;
+}
+
+static int on_instance(void *target, const char *instance, const struct config_key *key,
+		       const char *value, struct fault *fault)
+{
+	struct machine_options *machine;
+
+	if (!pki_name_is_valid(instance))
+		return fault_set(fault, FAULT_STOP, EINVAL,
+				 "'%s' cannot be a machine's name: use letters, digits, '.', '_' "
+				 "and '-', at most %d, and a letter or digit first",
+				 instance, PKI_NAME_MAX - 1);
+	machine = find_or_add(target, instance);
+	if (!machine)
+		return fault_set(fault, FAULT_STOP, E2BIG, "more than %d machines",
+				 OPTIONS_MACHINES_MAX);
+	return config_set(key, machine, value, fault);
+}
+
+int options_read(const char *path, struct receiver_options *ret_options, struct fault *fault)
+{
+	struct receiver_options options = {
+		.listen = strdup(""),
+		.state_folder = strdup("/var/lib/blkferry"),
+		.storage_folder = strdup("/var/lib/blkferry/storage"),
+		.control_socket = strdup("/run/blkferry/control.sock"),
+		.control_group = strdup("blkferry"),
+		.token_lifetime_ns = 3600 * NS_PER_S,
+		.certificate_days = 3650,
+		.log_level = LOG_LEVEL_INFO,
+	};
+	int error = 0;
+
+	if (!options.listen || !options.state_folder || !options.storage_folder ||
+	    !options.control_socket || !options.control_group)
+		error = fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
+	else if (strcmp(path, OPTIONS_PATH) != 0 || access(path, F_OK) == 0)
+		error = config_read(path, keys, &options, on_instance, fault);
+	if (error) {
+		options_fini(&options);
+		return error;
+	}
+	*ret_options = options;
+	return 0;
+}
+
+void options_fini(struct receiver_options *options)
+{
+	for (unsigned int i = 0; i < options->machine_count; i++) {
+		for (unsigned int k = 0; k < WIRE_DISKS_MAX; k++)
+			free(options->machines[i].disks[k]);
+		free(options->machines[i].start_command);
+	}
+	free(options->machines);
+	options->machines = NULL;
+	options->machine_count = 0;
+	config_fini(keys, options);
+}
+
+const struct machine_options *options_machine(const struct receiver_options *options,
+					      const char *name)
+{
+	for (unsigned int i = 0; i < options->machine_count; i++)
+		if (strcmp(options->machines[i].name, name) == 0)
+			return &options->machines[i];
+	return NULL;
+}
+
+int options_split_listen(const char *text, char *ret_address, unsigned int address_size,
+			 uint16_t *ret_port, struct fault *fault)
+{
+	const char *colon = strrchr(text, ':'), *start = text, *end;
+	unsigned long port = WIRE_PORT;
+	char *rest;
+
+	if (text[0] == '[') {
+		start = text + 1;
+		end = strchr(text, ']');
+		if (!end || (end[1] != '\0' && end[1] != ':'))
+			goto bad;
+		colon = end[1] == ':' ? end + 1 : NULL;
+	} else if (colon && strchr(text, ':') != colon) {
+		colon = NULL; /* a bare IPv6 address */
+		end = text + strlen(text);
+	} else {
+		end = colon ? colon : text + strlen(text);
+	}
+	if (colon) {
+		port = strtoul(colon + 1, &rest, 10);
+		if (colon[1] < '0' || colon[1] > '9' || *rest != '\0' || port > 65535)
+			goto bad;
+	}
+	if ((size_t)(end - start) >= address_size)
+		goto bad;
+	memcpy(ret_address, start, (size_t)(end - start));
+	ret_address[end - start] = '\0';
+	if (strcmp(ret_address, "*") == 0)
+		ret_address[0] = '\0';
+	*ret_port = (uint16_t)port;
+	return 0;
+bad:
+	return fault_set(fault, FAULT_STOP, EINVAL,
+			 "listen = '%s' is not ADDRESS, ADDRESS:PORT, [IPv6]:PORT or :PORT", text);
+}

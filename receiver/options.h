@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* receiver.ini: what the receiver can be told. */
+#ifndef BLKFERRY_RECEIVER_OPTIONS_H
+#define BLKFERRY_RECEIVER_OPTIONS_H
+
+#include <stdint.h>
+
+#include "common/fault.h"
+#include "common/pki.h"
+#include "common/wire.h"
+
+#define OPTIONS_PATH	     "/etc/blkferry/receiver.ini"
+#define OPTIONS_MACHINES_MAX 256
+
+/* A [machine NAME] section. */
+struct machine_options {
+	char name[PKI_NAME_MAX];
+	char *disks[WIRE_DISKS_MAX]; /* URIs by slot; NULL: auto */
+	char *start_command;
+	uint64_t start_timeout_ns;
+};
+
+struct receiver_options {
+	char *listen; /* ADDRESS[:PORT], "" all addresses */
+	char *state_folder;
+	char *storage_folder;
+	char *control_socket;
+	char *control_group;
+	uint64_t token_lifetime_ns;
+	uint64_t certificate_days;
+	int log_level; /* enum log_level */
+	struct machine_options *machines;
+	unsigned int machine_count;
+};
+
+int options_read(const char *path, struct receiver_options *ret_options, struct fault *fault);
+void options_fini(struct receiver_options *options);
+/* The section of a machine; NULL when it has none. */
+const struct machine_options *options_machine(const struct receiver_options *options,
+					      const char *name);
+/* Splits `listen`. address_size at least 256. */
+int options_split_listen(const char *text, char *ret_address, unsigned int address_size,
+			 uint16_t *ret_port, struct fault *fault);
+
+#endif

@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A session's control connection; see session.h. */
+#include "receiver/session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/os_clock.h"
+#include "common/os_file.h"
+#include "common/wire_check.h"
+#include "receiver/cutover.h"
+#include "receiver/session_internal.h"
+
+#define HELLO_TIMEOUT_NS   (15 * NS_PER_S)
+#define REPLACE_TIMEOUT_NS (60 * NS_PER_S) /* for the old session's last writes to end */
+#define CONNECTIONS_MAX	   8
+
+static bool is_silent(const struct session *session)
+{
+	return os_monotonic_ns() - session->heard_ns > WIRE_SILENCE_MS * NS_PER_MS;
+}
+
+static struct session *session_new(struct machines *machines, struct machine *machine,
+				   struct frame_link *link, const struct wire_hello *hello)
+{
+	struct session *session = calloc(1, sizeof(*session));
+
+	if (!session)
+		return NULL;
+	session->machines = machines;
+	session->machine = machine;
+	session->link = link;
+	session->hello = *hello;
+	session->disk_count = hello->disks;
+	session->heard_ns = os_monotonic_ns();
+	os_random(session->id, sizeof(session->id));
+	os_mutex_init(&session->lock);
+	os_mutex_init(&session->flush_lock);
+	os_cond_init(&session->changed);
+	return session;
+}
+
+static void session_free(struct session *session)
+{
+	os_cond_fini(&session->changed);
+	os_mutex_fini(&session->flush_lock);
+	os_mutex_fini(&session->lock);
+	free(session);
+}
+
+static void mark_failed(struct session *session)
+{
+	os_mutex_lock(&session->lock);
+	session->has_failed = true;
+	os_cond_broadcast(&session->changed);
+	for (unsigned int i = 0; i < WIRE_CONNECTIONS_MAX; i++)
+		if (session->data[i])
+			tls_stream_cancel(session->data[i]->stream);
+	os_mutex_unlock(&session->lock);
+	tls_stream_cancel(session->link->stream);
+}
+
+void session_fail(struct session *session, enum wire_error_code code, const struct fault *fault)
+{
+	bool is_first;
+
+	os_mutex_lock(&session->lock);
+	is_first = !session->has_failed;
+	session->has_failed = true;
+	os_mutex_unlock(&session->lock);
+	if (is_first) {
+		log_warning("%s: %s", session->machine->name, fault->text);
+		machine_set_error(session->machine, fault->text);
+		frame_send_error(session->link, code, fault->class, fault->text);
+	}
+	mark_failed(session);
+}
+
+bool session_has_failed(struct session *session)
+{
+	bool has_failed;
+
+	os_mutex_lock(&session->lock);
+	has_failed = session->has_failed;
+	os_mutex_unlock(&session->lock);
+	return has_failed;
+}
+
+int session_send(struct session *session, enum wire_type type, const void *first, size_t first_size,
+		 const void *second, size_t second_size)
+{
+	return frame_send(session->link, type, first, first_size, second, second_size, NULL);
+}
+
+unsigned int session_disk_count(const struct session *session)
+{
+	return session->disk_count;
+}
+
+const struct session_disk *session_disk(const struct session *session, unsigned int index)
+{
+	return &session->disks[index];
+}
+
+struct session *session_hold(struct machine *machine)
+{
+	struct session *session = machine->is_ending ? NULL : machine->session;
+
+	if (session) {
+		os_mutex_lock(&session->lock);
+		session->holds++;
+		os_mutex_unlock(&session->lock);
+	}
+	return session;
+}
+
+void session_release(struct session *session)
+{
+	if (!session)
+		return;
+	os_mutex_lock(&session->lock);
+	session->holds--;
+	os_cond_broadcast(&session->changed);
+	os_mutex_unlock(&session->lock);
+}
+
+/* Takes the machine for this session. The same agent coming back, or a dead one's successor, replaces the
+ * old session; a live twin is refused. */
+static int claim_machine(struct session *session, struct fault *fault)
+{
+	struct machine *machine = session->machine;
+	uint64_t deadline = os_monotonic_ns() + REPLACE_TIMEOUT_NS;
+	int error = 0;
+
+	os_mutex_lock(&machine->lock);
+	while (machine->session && !error) {
+		struct session *old = machine->session;
+		bool is_same = memcmp(old->hello.instance, session->hello.instance,
+				      sizeof(old->hello.instance)) == 0;
+
+		os_mutex_lock(&old->lock);
+		is_same |= is_silent(old) || old->has_failed;
+		os_mutex_unlock(&old->lock);
+		if (!is_same) {
+			error = fault_set(
+				fault, FAULT_RETRY, EBUSY,
+				"another agent with the certificate of %s is connected, from "
+				"host '%s': stop one of them",
+				machine->name, old->hello.host);
+			break;
+		}
+		machine->is_ending = true;
+		mark_failed(old);
+		if (os_cond_wait_until(&machine->changed, &machine->lock, deadline))
+			error = fault_set(fault, FAULT_RETRY, EBUSY,
+					  "the last session of %s is still writing to its target",
+					  machine->name);
+	}
+	if (!error) {
+		machine->session = session;
+		machine->is_ending = false;
+		machine->is_removed = false; /* enrolled again under the same name */
+		snprintf(machine->agent_host, sizeof(machine->agent_host), "%s",
+			 session->hello.host);
+		snprintf(machine->agent_version, sizeof(machine->agent_version), "%s",
+			 session->hello.program);
+		memset(&machine->status, 0, sizeof(machine->status));
+	}
+	os_mutex_unlock(&machine->lock);
+	return error;
+}
+
+static int check_hello(struct session *session, enum wire_error_code *ret_code, struct fault *fault)
+{
+	const struct wire_hello *hello = &session->hello;
+	struct machine *machine = session->machine;
+	bool is_completed;
+
+	*ret_code = WIRE_ERROR_VERSION;
+	if (hello->version_min > WIRE_VERSION || hello->version < WIRE_VERSION)
+		return fault_set(
+			fault, FAULT_STOP, EPROTO,
+			"the agent speaks versions %u to %u of the protocol, this receiver "
+			"version %d: upgrade the older one",
+			hello->version_min, hello->version, WIRE_VERSION);
+	*ret_code = WIRE_ERROR_PROTOCOL;
+	if (hello->disks < 1 || hello->disks > WIRE_DISKS_MAX)
+		return fault_set(fault, FAULT_STOP, EPROTO,
+				 "the agent announces %u disks; 1 to %d "
+				 "are allowed",
+				 hello->disks, WIRE_DISKS_MAX);
+	os_mutex_lock(&machine->lock);
+	is_completed = machine->state == MACHINE_COMPLETED;
+	os_mutex_unlock(&machine->lock);
+	*ret_code = WIRE_ERROR_COMPLETED;
+	if (is_completed && !hello->fenced)
+		return fault_set(
+			fault, FAULT_STOP, EALREADY,
+			"%s was cut over: its replica is live now and must not be written. "
+			"To replicate it anew, 'blkferry remove %s' and enroll it again",
+			machine->name, machine->name);
+	return 0;
+}
+
+static int receive_disks(struct session *session, struct fault *fault)
+{
+	uint64_t buffer[WIRE_CONTROL_MAX / sizeof(uint64_t)];
+	uint64_t deadline = os_monotonic_ns() + HELLO_TIMEOUT_NS;
+	const struct wire_disk *disk = (const struct wire_disk *)buffer;
+
+	for (unsigned int i = 0; i < session->disk_count; i++) {
+		enum wire_type type;
+		uint32_t length;
+		int error = frame_receive(session->link, buffer, sizeof(buffer), &type, &length,
+					  deadline, fault);
+
+		if (error)
+			return error;
+		if (type != WIRE_DISK || disk->index != i)
+			return fault_set(fault, FAULT_STOP, EPROTO, "the agent spoke out of turn");
+		session->announced[i] = *disk;
+	}
+	return 0;
+}
+
+/* What was asked for while the agent was away, or before it was restarted. */
+static void send_standing_orders(struct session *session)
+{
+	struct machine *machine = session->machine;
+	struct wire_command pause = {.kind = WIRE_COMMAND_PAUSE};
+	struct wire_command limit = {.kind = WIRE_COMMAND_LIMIT};
+	bool is_paused, has_limit;
+
+	os_mutex_lock(&machine->lock);
+	is_paused = machine->is_paused;
+	has_limit = machine->has_limit;
+	limit.value = machine->limit;
+	os_mutex_unlock(&machine->lock);
+	if (has_limit)
+		(void)session_send(session, WIRE_COMMAND, &limit, sizeof(limit), NULL, 0);
+	if (is_paused)
+		(void)session_send(session, WIRE_COMMAND, &pause, sizeof(pause), NULL, 0);
+}
+
+static int on_ranges(struct session *session, const void *payload, uint32_t length)
+{
+	uint64_t id = *(const le64 *)payload;
+	uint32_t count;
+	const struct wire_range *ranges = wire_ranges(payload, length, &count);
+
+	os_mutex_lock(&session->lock);
+	for (unsigned int i = 0; i < SESSION_WAITERS_MAX; i++) {
+		struct session_waiter *waiter = &session->waiters[i];
+
+		if (id && waiter->id == id && waiter->ranges)
+			waiter->ranges(waiter->context, ranges, count);
+	}
+	os_mutex_unlock(&session->lock);
+	return 0;
+}
+
+static int on_reply(struct session *session, const struct wire_reply *reply)
+{
+	os_mutex_lock(&session->lock);
+	for (unsigned int i = 0; i < SESSION_WAITERS_MAX; i++) {
+		struct session_waiter *waiter = &session->waiters[i];
+
+		if (reply->id && waiter->id == reply->id) {
+			waiter->reply = *reply;
+			waiter->has_reply = true;
+			os_cond_broadcast(&session->changed);
+		}
+	}
+	os_mutex_unlock(&session->lock);
+	cutover_on_reply(session->machines, session->machine, reply);
+	return 0;
+}
+
+static int on_status(struct session *session, const struct wire_status *status)
+{
+	struct machine *machine = session->machine;
+
+	os_mutex_lock(&machine->lock);
+	machine->status = *status;
+	machine->status_ns = os_monotonic_ns();
+	if (status->flags & WIRE_STATUS_READY)
+		machine->last_error[0] = '\0';
+	os_cond_broadcast(&machine->changed);
+	os_mutex_unlock(&machine->lock);
+	return 0;
+}
+
+static uint64_t acked_epoch(struct session *session)
+{
+	uint64_t epoch;
+
+	os_mutex_lock(&session->lock);
+	epoch = session->acked_epoch;
+	os_mutex_unlock(&session->lock);
+	return epoch;
+}
+
+static int dispatch(struct session *session, enum wire_type type, const void *message,
+		    uint32_t length, struct fault *fault)
+{
+	struct machine *machine = session->machine;
+
+	if (type == WIRE_STATUS)
+		return on_status(session, message);
+	if (type == WIRE_REPLY)
+		return on_reply(session, message);
+	if (type == WIRE_RANGES)
+		return on_ranges(session, message, length);
+	if (type == WIRE_STEP) {
+		cutover_on_step(machine, message);
+		return 0;
+	}
+	if (type == WIRE_SEAL)
+		return cutover_on_seal(session, machine, message, acked_epoch(session), fault);
+	if (type == WIRE_FENCED)
+		return cutover_on_fenced(session, session->machines, machine, message, fault);
+	if (type == WIRE_ERROR) {
+		(void)frame_error_to_fault(session->link, message, fault);
+		machine_set_error(machine, fault->text);
+		return -EREMOTEIO;
+	}
+	return fault_set(fault, FAULT_STOP, EPROTO,
+			 "the agent sent a %s frame that makes no sense "
+			 "here",
+			 wire_type_name(type));
+}
+
+static void read_control(struct session *session, struct fault *fault)
+{
+	uint64_t buffer[WIRE_CONTROL_MAX / sizeof(uint64_t)];
+	enum wire_type type;
+	uint32_t length;
+	int error;
+
+	do {
+		error = frame_receive(session->link, buffer, sizeof(buffer), &type, &length, 0,
+				      fault);
+		if (error)
+			return;
+		os_mutex_lock(&session->lock);
+		session->heard_ns = os_monotonic_ns();
+		os_mutex_unlock(&session->lock);
+		error = dispatch(session, type, buffer, length, fault);
+		if (error == -EPROTO)
+			frame_send_error(session->link, WIRE_ERROR_PROTOCOL, fault->class,
+					 fault->text);
+	} while (!error);
+}
+
+/* Pings once a second; ends a session whose agent has fallen silent. */
+static void ping(void *argument)
+{
+	struct session *session = argument;
+	struct fault fault = {0};
+
+	os_mutex_lock(&session->lock);
+	while (!session->has_failed) {
+		bool is_dead = is_silent(session);
+
+		os_mutex_unlock(&session->lock);
+		if (is_dead) {
+			fault_set(&fault, FAULT_RETRY, ETIMEDOUT,
+				  "nothing heard from the agent for "
+				  "%d s",
+				  WIRE_SILENCE_MS / 1000);
+			session_fail(session, WIRE_ERROR_INTERNAL, &fault);
+		} else {
+			(void)session_send(session, WIRE_PING, NULL, 0, NULL, 0);
+		}
+		os_mutex_lock(&session->lock);
+		if (!session->has_failed)
+			(void)os_cond_wait_until(&session->changed, &session->lock,
+						 os_monotonic_ns() + WIRE_PING_MS * NS_PER_MS);
+	}
+	os_mutex_unlock(&session->lock);
+}
+
+/* Waits for the data connections to end their last writes, and for those who hold the session. */
+static void wait_unused(struct session *session)
+{
+	bool is_used = true;
+
+	mark_failed(session);
+	os_mutex_lock(&session->lock);
+	while (is_used) {
+		is_used = session->holds > 0;
+		for (unsigned int i = 0; i < WIRE_CONNECTIONS_MAX; i++)
+			is_used |= session->data[i] != NULL;
+		if (is_used)
+			os_cond_wait(&session->changed, &session->lock);
+	}
+	os_mutex_unlock(&session->lock);
+}
+
+static void refuse(struct session *session, enum wire_error_code code, const struct fault *fault)
+{
+	log_warning("%s: %s", session->machine->name, fault->text);
+	machine_set_error(session->machine, fault->text);
+	frame_send_error(session->link, code, fault->class, fault->text);
+}
+
+static void run_session(struct session *session)
+{
+	struct os_thread pinger = {0};
+	struct fault fault = {0};
+	enum wire_error_code code = WIRE_ERROR_TARGET;
+	int error;
+
+	/* Opening targets may take long: the agent hears from us meanwhile. */
+	if (os_thread_start(&pinger, "ping", ping, session))
+		return;
+	if (!session->hello.fenced)
+		cutover_on_unfenced_hello(session->machines, session->machine);
+	error = session_open_disks(session, &fault);
+	if (!error) {
+		code = WIRE_ERROR_INTERNAL;
+		error = session_welcome(session, &fault);
+	}
+	if (error) {
+		session_fail(session, code, &fault);
+	} else {
+		log_info("%s: connected from host '%s', %u disks, %u data connections",
+			 session->machine->name, session->hello.host, session->disk_count,
+			 session->connections);
+		send_standing_orders(session);
+		read_control(session, &fault);
+		if (fault.text[0])
+			log_info("%s: session ended: %s", session->machine->name, fault.text);
+	}
+	wait_unused(session);
+	os_thread_join(&pinger);
+	session_close_disks(session);
+}
+
+void session_serve(struct machines *machines, struct machine *machine, struct frame_link *link,
+		   const struct wire_hello *hello)
+{
+	struct session *session = session_new(machines, machine, link, hello);
+	enum wire_error_code code = WIRE_ERROR_PROTOCOL;
+	struct fault fault = {0};
+	int error;
+
+	if (!session)
+		return;
+	session->connections = hello->connections < 1		      ? 1
+			       : hello->connections > CONNECTIONS_MAX ? CONNECTIONS_MAX
+								      : hello->connections;
+	error = check_hello(session, &code, &fault);
+	if (!error)
+		error = receive_disks(session, &fault);
+	if (!error) {
+		code = WIRE_ERROR_BUSY;
+		error = claim_machine(session, &fault);
+	}
+	if (error) {
+		refuse(session, code, &fault);
+		session_free(session);
+		return;
+	}
+	run_session(session);
+
+	os_mutex_lock(&machine->lock);
+	machine->session = NULL;
+	machine->is_ending = false;
+	os_cond_broadcast(&machine->changed);
+	os_mutex_unlock(&machine->lock);
+	session_free(session);
+	cutover_on_session_end(machine);
+	cutover_start_target(machines, machine);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What session.c, session_open.c and session_barrier.c share: the body of a session. */
+#ifndef BLKFERRY_RECEIVER_SESSION_INTERNAL_H
+#define BLKFERRY_RECEIVER_SESSION_INTERNAL_H
+
+#include "common/os_thread.h"
+#include "receiver/session.h"
+
+#define SESSION_WAITERS_MAX 16
+
+/* Somebody who waits for a REPLY. */
+struct session_waiter {
+	uint64_t id; /* 0: free */
+	bool has_reply;
+	struct wire_reply reply;
+	session_ranges_fn *ranges;
+	void *context;
+};
+
+struct session {
+	struct machines *machines;
+	struct machine *machine;
+	struct frame_link *link;
+	struct wire_hello hello;
+	uint8_t id[WIRE_SESSION_LEN];
+	struct session_disk disks[WIRE_DISKS_MAX];
+	struct wire_disk announced[WIRE_DISKS_MAX];
+	bool is_new[WIRE_DISKS_MAX]; /* the replica was made in this session */
+	unsigned int disk_count, connections;
+
+	struct os_mutex lock; /* what follows */
+	struct os_cond changed;
+	bool has_failed;
+	unsigned int holds;
+	uint64_t heard_ns;
+	struct frame_link *data[WIRE_CONNECTIONS_MAX];
+	bool was_attached[WIRE_CONNECTIONS_MAX];
+	uint64_t barriers[WIRE_CONNECTIONS_MAX];
+	uint64_t acked_epoch;
+	struct session_waiter waiters[SESSION_WAITERS_MAX];
+
+	struct os_mutex flush_lock; /* one flush at a time */
+};
+
+/* session_open.c: slots, targets, have bitmaps for the announced disks; then WELCOME and DISK_READY. */
+int session_open_disks(struct session *session, struct fault *fault);
+void session_close_disks(struct session *session);
+int session_welcome(struct session *session, struct fault *fault);
+
+#endif

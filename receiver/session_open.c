@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Opening a session's disks: which slot each one is, its target, its have bitmap. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/os_file.h"
+#include "receiver/session_internal.h"
+
+#define PATH_LENGTH 768
+
+static const char *slot_uri(struct session *session, unsigned int slot)
+{
+	const struct machine_options *options =
+		options_machine(machines_options(session->machines), session->machine->name);
+
+	return options && options->disks[slot] ? options->disks[slot] : "auto";
+}
+
+/* A disk is known by its identity; a new one gets the next slot. The machine's lock is held. */
+static int find_slot(struct session *session, const struct wire_disk *disk, unsigned int *ret_slot,
+		     struct fault *fault)
+{
+	struct machine *machine = session->machine;
+	struct machine_slot *slot;
+	unsigned int i;
+
+	for (i = 0; i < machine->slot_count; i++)
+		if (strcmp(machine->slots[i].identity, disk->identity) == 0)
+			break;
+	if (i == WIRE_DISKS_MAX)
+		return fault_set(fault, FAULT_STOP, E2BIG, "more than %d disks", WIRE_DISKS_MAX);
+	slot = &machine->slots[i];
+	if (i == machine->slot_count) {
+		memset(slot, 0, sizeof(*slot));
+		snprintf(slot->identity, sizeof(slot->identity), "%s", disk->identity);
+		snprintf(slot->target, sizeof(slot->target), "%s", slot_uri(session, i));
+		slot->size_bytes = disk->size_bytes;
+		machine->slot_count++;
+	}
+	if (slot->is_present)
+		return fault_set(fault, FAULT_STOP, EINVAL, "two disks have the identity '%s'",
+				 disk->identity);
+	if (disk->size_bytes < slot->size_bytes)
+		return fault_set(
+			fault, FAULT_STOP, EINVAL,
+			"disk %s (%s) has shrunk from %" PRIu64 " to %" PRIu64
+			" bytes; if that is meant, 'blkferry remove %s' and enroll it anew",
+			disk->path, disk->identity, slot->size_bytes, disk->size_bytes,
+			machine->name);
+	slot->size_bytes = disk->size_bytes;
+	slot->is_present = true;
+	snprintf(slot->path, sizeof(slot->path), "%s", disk->path);
+	*ret_slot = i;
+	return 0;
+}
+
+/* The configuration may name another target than the replica was made on: then it is another replica. */
+static int follow_configuration(struct session *session, unsigned int index, struct fault *fault)
+{
+	struct machine_slot *slot = &session->machine->slots[index];
+	const char *uri = slot_uri(session, index);
+	char file[32], path[PATH_LENGTH];
+
+	if (strcmp(slot->target, uri) == 0)
+		return 0;
+	log_info("%s: disk %u goes to %s now (was %s): it is copied anew", session->machine->name,
+		 index, uri, slot->target);
+	snprintf(file, sizeof(file), "disk%u.have", index);
+	machine_path(session->machines, session->machine, file, path, sizeof(path));
+	if (os_folder_remove(path))
+		return fault_set(fault, FAULT_STOP, EIO, "cannot remove %s", path);
+	snprintf(slot->target, sizeof(slot->target), "%s", uri);
+	return 0;
+}
+
+static int choose_slots(struct session *session, struct fault *fault)
+{
+	struct machine *machine = session->machine;
+	int error = 0;
+
+	os_mutex_lock(&machine->lock);
+	for (unsigned int i = 0; i < machine->slot_count; i++)
+		machine->slots[i].is_present = false;
+	for (unsigned int i = 0; !error && i < session->disk_count; i++) {
+		struct session_disk *disk = &session->disks[i];
+
+		disk->size_bytes = session->announced[i].size_bytes;
+		error = find_slot(session, &session->announced[i], &disk->slot, fault);
+		if (!error)
+			error = follow_configuration(session, disk->slot, fault);
+	}
+	os_mutex_unlock(&machine->lock);
+	return error;
+}
+
+static int open_disk(struct session *session, unsigned int index, struct fault *fault)
+{
+	const struct receiver_options *options = machines_options(session->machines);
+	struct machine *machine = session->machine;
+	struct session_disk *disk = &session->disks[index];
+	struct machine_slot *slot = &machine->slots[disk->slot];
+	char name[PKI_NAME_MAX + 16], file[32], path[PATH_LENGTH];
+	const struct target_info *info;
+	int error;
+
+	snprintf(name, sizeof(name), "%s-disk%u", machine->name, disk->slot);
+	error = target_open(slot->target, options->storage_folder, name, disk->size_bytes,
+			    &disk->target, fault);
+	if (error)
+		return fault_prefix(fault, "target of disk %u (%s)", disk->slot,
+				    session->announced[index].path);
+	info = target_info(disk->target);
+	if (info->size_bytes > disk->size_bytes)
+		log_info("%s: the target of disk %u is larger (%" PRIu64
+			 " bytes) than the disk (%" PRIu64 "); the rest stays as it is",
+			 machine->name, disk->slot, info->size_bytes, disk->size_bytes);
+	if (!info->can_flush)
+		log_warning(
+			"%s: the target of disk %u cannot flush: what it acknowledges is only as "
+			"durable as it makes it",
+			machine->name, disk->slot);
+	snprintf(file, sizeof(file), "disk%u.have", disk->slot);
+	machine_path(session->machines, machine, file, path, sizeof(path));
+	error = have_open(path, disk->size_bytes, &disk->have, &session->is_new[index], fault);
+	if (error)
+		return error;
+	if (have_count_bytes(disk->have) == 0)
+		session->is_new[index] = true;
+	os_mutex_lock(&machine->lock);
+	snprintf(slot->target_text, sizeof(slot->target_text), "%s", info->text);
+	snprintf(slot->target_path, sizeof(slot->target_path), "%s", info->path);
+	slot->can_flush = info->can_flush;
+	os_mutex_unlock(&machine->lock);
+	return 0;
+}
+
+int session_open_disks(struct session *session, struct fault *fault)
+{
+	struct machine *machine = session->machine;
+	char path[PATH_LENGTH];
+	int error;
+
+	machine_path(session->machines, machine, "", path, sizeof(path));
+	error = os_folder_make(path, 0700);
+	if (error)
+		return fault_set(fault, FAULT_STOP, -error, "cannot make %s: %s", path,
+				 strerror(-error));
+	error = choose_slots(session, fault);
+	for (unsigned int i = 0; !error && i < session->disk_count; i++)
+		error = open_disk(session, i, fault);
+	if (error)
+		return error;
+	os_mutex_lock(&machine->lock);
+	error = machine_store(session->machines, machine, fault);
+	os_mutex_unlock(&machine->lock);
+	return error;
+}
+
+void session_close_disks(struct session *session)
+{
+	for (unsigned int i = 0; i < session->disk_count; i++) {
+		target_close(session->disks[i].target);
+		have_close(session->disks[i].have);
+		session->disks[i].target = NULL;
+		session->disks[i].have = NULL;
+	}
+}
+
+int session_welcome(struct session *session, struct fault *fault)
+{
+	struct wire_welcome welcome = {
+		.version = WIRE_VERSION,
+		.connections = (uint16_t)session->connections,
+	};
+	int error;
+
+	memcpy(welcome.session, session->id, sizeof(welcome.session));
+	error = frame_send(session->link, WIRE_WELCOME, &welcome, sizeof(welcome), NULL, 0, fault);
+	for (unsigned int i = 0; !error && i < session->disk_count; i++) {
+		const struct session_disk *disk = &session->disks[i];
+		const struct target_info *info = target_info(disk->target);
+		struct wire_disk_ready ready = {
+			.index = (uint16_t)i,
+			.flags = (uint16_t)((session->is_new[i] ? WIRE_DISK_IS_NEW : 0) |
+					    (info->is_known_zero ? WIRE_DISK_KNOWN_ZERO : 0) |
+					    (info->can_flush ? WIRE_DISK_CAN_FLUSH : 0)),
+			.target_bytes = info->size_bytes,
+			.have_bytes = have_count_bytes(disk->have),
+			.epoch = have_epoch(disk->have),
+		};
+
+		memcpy(ready.replica, have_replica_id(disk->have), sizeof(ready.replica));
+		snprintf(ready.target, sizeof(ready.target), "%s", info->text);
+		error = frame_send(session->link, WIRE_DISK_READY, &ready, sizeof(ready), NULL, 0,
+				   fault);
+	}
+	return error;
+}
