@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The watchdog of a freeze (I9): a process of its own that thaws everything when the deadline passes, and
+ * at once when the agent dies; unless the freeze was committed.
+ *
+ * It and the agent share a board, one page of locked memory. Who may thaw is decided by one compare
+ * and swap of the verdict there: OPEN -> COMMITTED (nobody thaws, ever) or OPEN -> THAWED
+ * (everybody thaws what he finds frozen). So a commit needs no answer that could get lost.
+ *
+ * A freeze that hangs may succeed after all was thawed. The rule that leaves nothing frozen:
+ *   freezing  state = FREEZING; only if the verdict is still OPEN: freeze; state = FROZEN;
+ *             then if the verdict is not OPEN any more: thaw
+ *   thawing   verdict = THAWED; then look at the states. The watchdog stays as long as one is FREEZING
+ *             and the agent lives; when the agent has died, all its freezes have ended, one way or
+ *             the other, and it thaws them all for the last time.
+ */
+#ifndef BLKFERRY_AGENT_LINUX_WATCHDOG_H
+#define BLKFERRY_AGENT_LINUX_WATCHDOG_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/linux/freeze_list.h"
+#include "agent/linux/freeze_method.h"
+
+enum watchdog_verdict { VERDICT_OPEN = 1, VERDICT_THAWED, VERDICT_COMMITTED };
+enum freeze_state { FREEZE_IDLE = 0, FREEZE_FREEZING, FREEZE_FROZEN };
+
+struct watchdog_board {
+	atomic_int verdict;
+	atomic_int states[FREEZE_LIST_MAX];
+};
+
+struct freeze_target {
+	int fd;
+	enum freeze_method method;
+};
+
+/* How to freeze and thaw; the tests put something else there. */
+struct freeze_ops {
+	int (*freeze)(enum freeze_method method, int fd);
+	int (*thaw)(enum freeze_method method, int fd);
+};
+
+struct watchdog {
+	pid_t pid;  /* 0: none */
+	int socket; /* its end means our death */
+	struct watchdog_board *board;
+};
+
+/* board is NULL until watchdog_board_new. */
+int watchdog_board_new(struct watchdog *watchdog);
+void watchdog_board_free(struct watchdog *watchdog);
+
+/* Forks it and waits until it is ready. Targets in the order of freezing. 0 or -errno. */
+int watchdog_start(struct watchdog *watchdog, const struct freeze_target *targets,
+		   unsigned int count, const struct freeze_ops *ops, uint64_t deadline_ns);
+/* False when it has ended, whatever made it. */
+bool watchdog_lives(const struct watchdog *watchdog);
+/* Ends it without a thaw: nothing is frozen any more, or it was committed. */
+void watchdog_end(struct watchdog *watchdog);
+/* Leaves it to it to thaw what would not thaw for us. */
+void watchdog_abandon(struct watchdog *watchdog);
+
+/* OPEN -> to. False when it was decided before; then *ret_now, if not NULL, is what it is. */
+bool watchdog_decide(struct watchdog_board *board, enum watchdog_verdict to,
+		     enum watchdog_verdict *ret_now);
+/* Freezes one, by the rule above. -ECANCELED when the verdict came first. */
+int watchdog_freeze_one(struct watchdog_board *board, unsigned int index,
+			const struct freeze_target *target, const struct freeze_ops *ops);
+/* Thaws all that are frozen, outermost first, then tries those that are just being frozen.
+ * Returns how many of them may still be frozen, or be so soon. */
+unsigned int watchdog_thaw_all(struct watchdog_board *board, const struct freeze_target *targets,
+			       unsigned int count, const struct freeze_ops *ops);
+
+#endif
