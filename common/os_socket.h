@@ -6,6 +6,7 @@
 #ifndef BLKFERRY_COMMON_OS_SOCKET_H
 #define BLKFERRY_COMMON_OS_SOCKET_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/fault.h"
@@ -36,6 +37,14 @@ int os_socket_accept(os_socket_t listener, uint64_t timeout_ns, os_socket_t *ret
  * Returns the mask that is ready (> 0), -ETIMEDOUT or -errno. deadline 0 means for ever. */
 int os_socket_wait(os_socket_t socket, unsigned int what, uint64_t deadline_ns);
 
+/* Sends or receives what is possible now: bytes (> 0), 0 at the peer's end of the stream (receive
+ * only), -EAGAIN when it would block, or -errno. A peer that is gone is -EPIPE or -ECONNRESET, never a
+ * signal. */
+long os_socket_send(os_socket_t socket, const void *data, size_t size);
+long os_socket_receive(os_socket_t socket, void *data, size_t size);
+
+/* Tells the peer that nothing more comes; receiving goes on. */
+void os_socket_shutdown_send(os_socket_t socket);
 /* Makes every present and later read, write and wait fail at once, from any thread. */
 void os_socket_shutdown(os_socket_t socket);
 void os_socket_close(os_socket_t socket);

@@ -17,6 +17,18 @@
 #include "common/os_socket.h"
 #include "common/pki.h"
 
+/* What a connection is for, as ALPN names. A peer that asks for neither is refused. */
+#define TLS_ALPN_SESSION "blkferry/1"
+#define TLS_ALPN_ENROLL	 "blkferry-enroll/1"
+
+/*
+ * After the handshake the server sends its verdict as the first application bytes: one byte that is 0
+ * when the peer is welcome, else the length of a text that says why it is not; then it closes. In
+ * TLS 1.3 a client is done before the server has looked at its certificate: without this the client
+ * would learn of a refusal at some later read, and not why. tls_stream_connect consumes it.
+ */
+#define TLS_VERDICT_TEXT_MAX 255
+
 struct tls_context; /* keys and trust of one side; shared by many streams, read-only */
 struct tls_stream;  /* one connection; one thread may read while another writes */
 
