@@ -152,6 +152,10 @@ check-unit: all $(UNIT_TESTS)
 check-integration: all $(TOOLS)
 	$(Q)tests/run.sh integration $(sort $(wildcard tests/integration/test-*.sh))
 
+demo: deps
+	$(Q)$(MAKE) --no-print-directory all $(TOOLS)
+	$(Q)tests/demo/demo.sh
+
 lint: $(SKELETONS)
 	$(Q)tests/lint/run.sh
 
@@ -160,7 +164,7 @@ DOCDIR ?= $(PREFIX)/share/doc/blkferry
 install: all
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)/examples \
 		$(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d \
-		$(addprefix $(DESTDIR)$(MANDIR)/man,1 5 8) $(DESTDIR)$(SYSCONFDIR)/blkferry
+		$(addprefix $(DESTDIR)$(MANDIR)/man,1 5 7 8) $(DESTDIR)$(SYSCONFDIR)/blkferry
 	install -m 755 $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(DESTDIR)$(SBINDIR)
 	install -m 755 $(BUILD)/blkferry $(DESTDIR)$(BINDIR)
 	install -m 644 packaging/systemd/*.service $(DESTDIR)$(UNITDIR)
@@ -168,7 +172,7 @@ install: all
 		$(DESTDIR)$(UNITDIR)/blkferry-receiver.service
 	install -m 644 packaging/sysusers.d/blkferry.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	install -m 644 packaging/tmpfiles.d/blkferry.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
-	for n in 1 5 8; do install -m 644 packaging/man/*.$$n $(DESTDIR)$(MANDIR)/man$$n || exit 1; done
+	for n in 1 5 7 8; do install -m 644 packaging/man/*.$$n $(DESTDIR)$(MANDIR)/man$$n || exit 1; done
 	install -m 644 README.md NEWS LICENSE $(DESTDIR)$(DOCDIR)
 	install -m 644 packaging/examples/*.ini $(DESTDIR)$(DOCDIR)/examples
 	for f in agent.ini receiver.ini; do \

@@ -42,7 +42,7 @@ forbid "the receiver knows nothing of the agent's code" '#include "agent/' '^rec
 forbid "common/ does not log: it fills a fault" '\<log_(error|warning|info|debug)\(' '^common/' \
 	'^common/log\.[ch]$'
 forbid "only main.c ends the program (a forked child: _exit)" '(^|[^_a-zA-Z>.])exit\(' \
-	'^(agent|common|receiver)/.*\.c$' '/main\.c$'
+	'^(agent|common|receiver)/.*\.c$' '/main\.c$|^receiver/cli/'
 forbid "what a kernel can do is tried, never told from its version" \
 	'LINUX_VERSION_CODE|LINUX_KERNEL_VERSION|KERNEL_VERSION\(|\<uname\(|utsname' '^agent/'
 forbid "a test waits for a condition with a deadline (wait_for), never for a time" \
