@@ -31,8 +31,9 @@ struct target_info {
 	char path[256];	      /* file or device path where there is one, else "" */
 };
 
-/* Called by channel_poll/channel_drain on the channel's thread when a request ends. error is 0 or a
- * positive errno: look at it first. */
+/* Called on the channel's thread when a request has ended: by poll, drain and flush, by close, and by
+ * a new request that waits for room. error is 0 or a positive errno: look at it first. It must not call
+ * the channel itself (-EDEADLK). */
 typedef void target_done_fn(void *context, int error);
 
 /* uri: nbd://host[:port][/export], nbds://..., nbd+unix:///export?socket=PATH, file:/path,

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Targets that need no set-up: a sparse file in the storage folder, served by an nbdkit that the receiver
+ * starts, and from there on an NBD target like any other. The nbdkit outlives the receiver, and other
+ * NBD clients can read from its socket.
+ *
+ *   NAME.raw    the data, as large as the disk
+ *   NAME.sock   where nbdkit listens
+ *   NAME.pid    its process
+ *   NAME.lock   held while the target is open: one user at a time starts, ends and grows
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/os_file.h"
+#include "receiver/target_auto_server.h"
+#include "receiver/target_ops.h"
+
+#define URI_START   "nbd+unix:///?socket="
+#define FOLDER_MODE 0700
+#define FILE_MODE   0600
+
+struct auto_paths {
+	char raw[PATH_MAX];
+	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char pid[PATH_MAX];
+	char lock[PATH_MAX];
+};
+
+static int make_paths(const char *folder, const char *name, struct auto_paths *ret_paths,
+		      struct fault *fault)
+{
+	size_t folder_max = sizeof(ret_paths->socket) - strlen("/.sock") - 1;
+	size_t length = strlen(folder) + strlen(name);
+
+	if (folder[0] != '/')
+		return fault_set(fault, FAULT_STOP, EINVAL,
+				 "the storage folder \"%s\" must be a full path", folder);
+	if (length > folder_max)
+		return fault_set(
+			fault, FAULT_STOP, ENAMETOOLONG,
+			"%s/%s.sock is too long for a socket (%zu characters at most): use a "
+			"shorter storage folder or name",
+			folder, name, sizeof(ret_paths->socket) - 1);
+	snprintf(ret_paths->raw, sizeof(ret_paths->raw), "%s/%s.raw", folder, name);
+	snprintf(ret_paths->socket, sizeof(ret_paths->socket), "%s/%s.sock", folder, name);
+	snprintf(ret_paths->pid, sizeof(ret_paths->pid), "%s/%s.pid", folder, name);
+	snprintf(ret_paths->lock, sizeof(ret_paths->lock), "%s/%s.lock", folder, name);
+	return 0;
+}
+
+static struct target_server server_of(const struct auto_paths *paths)
+{
+	return (struct target_server){
+		.file_path = paths->raw, .socket_path = paths->socket, .pid_path = paths->pid};
+}
+
+/* Whoever forgets a target removes its lock file: a lock on a removed file is worth nothing. */
+static bool is_still_named(int fd, const char *path)
+{
+	struct stat held, named;
+
+	return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_dev == named.st_dev &&
+	       held.st_ino == named.st_ino;
+}
+
+static int lock_name(const struct auto_paths *paths, int *ret_fd, struct fault *fault)
+{
+	int fd;
+	int error = os_file_lock(paths->lock, &fd);
+
+	if (!error && !is_still_named(fd, paths->lock)) {
+		close(fd);
+		error = -EWOULDBLOCK;
+	}
+	if (error == -EWOULDBLOCK)
+		return fault_set(
+			fault, FAULT_STOP, EBUSY,
+			"%s is in use by another session or receiver: give each receiver a "
+			"storage folder of its own",
+			paths->raw);
+	if (error)
+		return fault_set(fault, FAULT_STOP, -error, "%s cannot be locked: %s", paths->lock,
+				 strerror(-error));
+	*ret_fd = fd;
+	return 0;
+}
+
+static int grow_file(int fd, const char *folder, uint64_t size_bytes, bool *ret_is_hole)
+{
+	struct stat st;
+	bool is_hole = target_fd_is_hole(fd);
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size < size_bytes && ftruncate(fd, (off_t)size_bytes) < 0)
+		return -errno;
+	if (fsync(fd) < 0)
+		return -errno;
+	*ret_is_hole = is_hole;
+	return os_folder_sync(folder);
+}
+
+/* Makes the file, or makes it larger when the disk has grown. */
+static int prepare_file(const char *folder, const char *path, uint64_t size_bytes,
+			bool *ret_is_hole, struct fault *fault)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+	int error = fd < 0 ? -errno : grow_file(fd, folder, size_bytes, ret_is_hole);
+
+	if (fd >= 0)
+		close(fd);
+	if (error)
+		return fault_set(fault, FAULT_STOP, -error, "%s cannot be made with %llu bytes: %s",
+				 path, (unsigned long long)size_bytes, strerror(-error));
+	return 0;
+}
+
+static void fill_info(struct target *target, const struct auto_paths *paths, bool is_hole)
+{
+	struct target_info *info = &target->info;
+
+	snprintf(info->text, sizeof(info->text), "auto (%.*s)", (int)sizeof(info->text) - 16,
+		 paths->raw);
+	snprintf(info->path, sizeof(info->path), "%.*s", (int)sizeof(info->path) - 1, paths->raw);
+	info->is_known_zero = is_hole; /* the file is ours, and knows better than the server */
+}
+
+/* Any byte of a path that means something in a URI becomes %XX. */
+static void append_escaped(char *text, size_t size, const char *path)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "/._-~:@";
+	size_t used = strlen(text);
+
+	for (; *path && used + sizeof("%XX") <= size; path++) {
+		if (strchr(plain, *path))
+			text[used++] = *path;
+		else
+			used += (size_t)snprintf(text + used, size - used, "%%%02X",
+						 (unsigned char)*path);
+	}
+	text[used] = '\0';
+}
+
+static int open_locked(const char *folder, const struct auto_paths *paths, uint64_t size_bytes,
+		       struct target **ret_target, struct fault *fault)
+{
+	struct target_server server = server_of(paths);
+	char uri[sizeof(URI_START) + 3 * sizeof(paths->socket)] = URI_START;
+	struct target *target;
+	bool is_hole = false;
+	int error = prepare_file(folder, paths->raw, size_bytes, &is_hole, fault);
+
+	if (!error)
+		error = target_server_ensure(&server, fault);
+	if (error)
+		return error;
+	append_escaped(uri, sizeof(uri), paths->socket);
+	error = target_nbd_open(uri, size_bytes, &target, fault);
+	if (error)
+		return error;
+	fill_info(target, paths, is_hole);
+	*ret_target = target;
+	return 0;
+}
+
+int target_auto_open(const char *storage_folder, const char *name, uint64_t size_bytes,
+		     struct target **ret_target, struct fault *fault)
+{
+	struct auto_paths paths;
+	struct target *target;
+	int lock_fd;
+	int error = make_paths(storage_folder, name, &paths, fault);
+
+	if (error)
+		return error;
+	error = os_folder_make(storage_folder, FOLDER_MODE);
+	if (error)
+		return fault_set(fault, FAULT_STOP, -error,
+				 "the storage folder %s cannot be made: %s", storage_folder,
+				 strerror(-error));
+	error = lock_name(&paths, &lock_fd, fault);
+	if (error)
+		return error;
+	error = open_locked(storage_folder, &paths, size_bytes, &target, fault);
+	if (error) {
+		close(lock_fd);
+		return error;
+	}
+	target->lock_fd = lock_fd;
+	*ret_target = target;
+	return 0;
+}
+
+static int remove_files(const char *folder, const struct auto_paths *paths, struct fault *fault)
+{
+	if (unlink(paths->raw) < 0 && errno != ENOENT)
+		return fault_set(fault, FAULT_STOP, errno, "%s cannot be removed: %s", paths->raw,
+				 strerror(errno));
+	(void)os_folder_sync(
+		folder); /* ignoring: a file that comes back after a power cut harms nothing */
+	return 0;
+}
+
+int target_auto_forget(const char *storage_folder, const char *name, bool remove_data,
+		       struct fault *fault)
+{
+	struct auto_paths paths;
+	struct target_server server;
+	int lock_fd;
+	int error = make_paths(storage_folder, name, &paths, fault);
+
+	if (error)
+		return error;
+	if (access(storage_folder, F_OK) < 0 && errno == ENOENT)
+		return 0; /* nothing was ever stored */
+	error = lock_name(&paths, &lock_fd, fault);
+	if (error)
+		return error;
+	server = server_of(&paths);
+	error = target_server_end(&server, fault);
+	if (!error && remove_data)
+		error = remove_files(storage_folder, &paths, fault);
+	if (!error)
+		unlink(paths.lock);
+	close(lock_fd);
+	return error;
+}
