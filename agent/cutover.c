@@ -23,6 +23,8 @@
 #define TIMEOUT_LEAST_MS 100
 #define TIMEOUT_MOST_MS	 (10 * 60 * 1000)
 #define FENCED_HEARD_NS	 (5 * NS_PER_S)
+#define FENCED_REPEAT_NS (20 * NS_PER_S)
+#define FENCED_PAUSE_NS	 (500 * NS_PER_MS)
 
 struct cutover {
 	struct replicator *replicator;
@@ -31,7 +33,7 @@ struct cutover {
 	struct verify verify; /* scope: what is certified next */
 	bool has_verify, is_hooked, is_certifying;
 	uint64_t step_began_ns, frozen_at_ns, deadline_ns;
-	uint64_t certified_bytes, repaired_bytes;
+	uint64_t certified_bytes, repaired_bytes, data_downtime_ns;
 	enum fence_kind fence;
 };
 
@@ -393,26 +395,34 @@ static int await_commit(struct cutover *cutover, struct fault *fault)
 	if (error)
 		return error;
 	replicator->fenced = cutover->command->id;
-	replicator->fence_kind = cutover->fence;
-	replicator->data_downtime_ns = os_monotonic_ns() - cutover->frozen_at_ns;
+	cutover->data_downtime_ns = os_monotonic_ns() - cutover->frozen_at_ns;
 	return 0;
 }
 
-int cutover_repeat_fenced(struct replicator *replicator)
+/* Says FENCED until it was heard, for a while: the fence must not wait for a network for ever. */
+static void say_fenced(struct cutover *cutover)
 {
+	struct replicator *replicator = cutover->replicator;
 	struct wire_fenced message = {
 		.id = replicator->fenced,
-		.data_downtime_ns = replicator->data_downtime_ns,
-		.fence = (uint16_t)replicator->fence_kind,
+		.data_downtime_ns = cutover->data_downtime_ns,
+		.fence = (uint16_t)cutover->fence,
 	};
-	int error = session_send(replicator->session, WIRE_FENCED, &message, sizeof(message));
+	uint64_t deadline = os_monotonic_ns() + FENCED_HEARD_NS;
+	struct session_setup setup;
 
 	status_set_phase(replicator->status, WIRE_PHASE_FENCED);
-	if (!error &&
-	    session_wait_answer(replicator->session, replicator->fenced,
-				os_monotonic_ns() + FENCED_HEARD_NS) == SESSION_ANSWER_FENCED_HEARD)
-		return 0;
-	return error ? error : -ETIMEDOUT;
+	if (!session_send(replicator->session, WIRE_FENCED, &message, sizeof(message)))
+		replicator->is_fenced_heard =
+			session_wait_answer(replicator->session, replicator->fenced, deadline) ==
+			SESSION_ANSWER_FENCED_HEARD;
+	setup = replicator_session_setup(replicator);
+	while (!replicator->is_fenced_heard &&
+	       os_monotonic_ns() - cutover->step_began_ns < FENCED_REPEAT_NS) {
+		replicator->is_fenced_heard = session_repeat_fenced(&setup, NULL) == 0;
+		if (!replicator->is_fenced_heard)
+			os_sleep_ns(FENCED_PAUSE_NS);
+	}
 }
 
 /* Everything up to the point of no return. */
@@ -481,7 +491,7 @@ void cutover_command(struct replicator *replicator, const struct wire_command *c
 	}
 	/* I9: fenced. Say so until it is heard; then make it final. */
 	(void)step_done(&cutover, WIRE_STEP_COMMIT, 0, "committed; nothing thaws any more");
-	(void)cutover_repeat_fenced(replicator);
+	say_fenced(&cutover);
 	error = fence_run(cutover.fence);
 	/* Only `hold` comes back. The freezer is kept: freeing it would thaw. */
 	if (error)

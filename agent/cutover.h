@@ -13,7 +13,5 @@
 #include "agent/replicate.h"
 
 void cutover_command(struct replicator *replicator, const struct wire_command *command);
-/* In a new session after FENCED may have got lost: says it again. 0, or -errno of the session. */
-int cutover_repeat_fenced(struct replicator *replicator);
 
 #endif

@@ -352,7 +352,9 @@ static int replicate(struct replicator *replicator, struct fault *fault)
 	int error = 0;
 
 	while (attend(replicator, 0)) {
-		if (replicator->is_paused || replicator->fenced) {
+		if (replicator->fenced)
+			return 0;
+		if (replicator->is_paused) {
 			(void)attend(replicator, os_monotonic_ns() + NS_PER_S);
 			continue;
 		}
@@ -389,17 +391,37 @@ static int replicate(struct replicator *replicator, struct fault *fault)
 	return 0;
 }
 
-static int run_session(struct replicator *replicator, struct fault *fault)
+struct session_setup replicator_session_setup(struct replicator *replicator)
 {
-	struct source *source = replicator->source;
-	struct session_setup setup = {
-		.source = source,
+	return (struct session_setup){
+		.source = replicator->source,
 		.status = replicator->status,
 		.limit = replicator->limit,
 		.instance = replicator->instance,
 		.fenced = replicator->fenced,
 		.is_stopping = &replicator->is_stopping,
 	};
+}
+
+/* A fenced source says so until it was heard; then it only waits for its end. */
+static int run_fenced(struct replicator *replicator, struct fault *fault)
+{
+	struct session_setup setup = replicator_session_setup(replicator);
+	int error;
+
+	while (replicator->is_fenced_heard && !replicator_is_stopping(replicator))
+		os_sleep_ns(TICK_NS);
+	if (replicator_is_stopping(replicator))
+		return 0;
+	error = session_repeat_fenced(&setup, fault);
+	replicator->is_fenced_heard = !error;
+	return error;
+}
+
+static int run_session(struct replicator *replicator, struct fault *fault)
+{
+	struct source *source = replicator->source;
+	struct session_setup setup = replicator_session_setup(replicator);
 	int error;
 
 	status_set_flags(replicator->status, is_scanning(replicator) ? 0 : WIRE_STATUS_TRACKED,
@@ -407,9 +429,7 @@ static int run_session(struct replicator *replicator, struct fault *fault)
 	error = session_open(&setup, &replicator->session, fault);
 	if (error)
 		return error;
-	if (replicator->fenced)
-		error = cutover_repeat_fenced(replicator);
-	for (unsigned int i = 0; !replicator->fenced && !error && i < source->count; i++)
+	for (unsigned int i = 0; !error && i < source->count; i++)
 		error = reconcile_disk(replicator, i, fault);
 	if (!error) {
 		status_set_note(replicator->status, "%s", "");
@@ -449,7 +469,8 @@ int replicator_run(struct replicator *replicator, struct fault *fault)
 	while (!replicator_is_stopping(replicator) && !replicator->is_removed) {
 		struct fault why = {0};
 		uint64_t began = os_monotonic_ns();
-		int error = run_session(replicator, &why);
+		int error = replicator->fenced ? run_fenced(replicator, &why)
+					       : run_session(replicator, &why);
 
 		if (!error)
 			continue;

@@ -36,8 +36,7 @@ struct replicator {
 	bool is_stopping;	/* read and written atomically: replicate_stop */
 	uint64_t ship_rate;	/* bytes a second that passes moved lately */
 	uint64_t fenced;	/* the cutover we are fenced for; 0 none */
-	uint64_t fence_kind;	/* enum fence_kind */
-	uint64_t data_downtime_ns;
+	bool is_fenced_heard;	/* and the receiver knows it: there is nothing left to do */
 };
 
 int replicator_new(const struct agent_options *options, struct replicator **ret_replicator,
@@ -50,6 +49,7 @@ int replicator_run(struct replicator *replicator, struct fault *fault);
 void replicator_stop(struct replicator *replicator);
 bool replicator_is_stopping(struct replicator *replicator);
 
+struct session_setup replicator_session_setup(struct replicator *replicator);
 /* For verify.c and cutover.c. Takes what was written since and copies until it is acknowledged. Returns
  * 0, -ECONNRESET when the session failed, -EINTR when a command or a cancel interrupted it. */
 int replicator_ship(struct replicator *replicator, struct fault *fault);

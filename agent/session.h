@@ -35,6 +35,9 @@ struct session_setup {
  * what is wrong; its class, whether to try again soon (RETRY) or seldom (STOP). */
 int session_open(const struct session_setup *setup, struct session **ret_session,
 		 struct fault *fault);
+/* In a connection of its own: tells the receiver that this source is fenced (setup->fenced), after the
+ * session that should have said so was cut. 0 when it was heard. */
+int session_repeat_fenced(const struct session_setup *setup, struct fault *fault);
 /* Ends all threads and connections. NULL is fine. */
 void session_close(struct session *session);
 

@@ -198,6 +198,41 @@ static int open_data(struct session *session, struct tls_stream *stream, struct 
 	return error;
 }
 
+/* Where the receiver is, and with what to connect to it. The caller frees *ret_context. */
+static int find_way(const struct agent_options *options, struct address *ret_address,
+		    struct tls_context **ret_context, struct fault *fault)
+{
+	int error = find_receiver(options, ret_address, fault);
+
+	return error ? error : new_context(options, ret_context, fault);
+}
+
+int session_repeat_fenced(const struct session_setup *setup, struct fault *fault)
+{
+	struct session session = {.setup = *setup};
+	struct tls_context *context = NULL;
+	struct address address;
+	struct wire_hello hello;
+	struct wire_fenced heard;
+	int error = find_way(setup->source->options, &address, &context, fault);
+
+	if (!error)
+		error = connect_one(&address, context, &session.control, fault);
+	tls_context_free(context);
+	if (error)
+		return error;
+	frame_link_init(&session.link, session.control, "the receiver");
+	fill_hello(&session, WIRE_ROLE_CONTROL, &hello);
+	error = frame_send(&session.link, WIRE_HELLO, &hello, sizeof(hello), NULL, 0, fault);
+	if (!error)
+		error = send_disks(&session, fault);
+	if (!error)
+		error = expect(&session.link, WIRE_FENCED, &heard, sizeof(heard), fault);
+	frame_link_fini(&session.link);
+	tls_stream_free(session.control);
+	return error;
+}
+
 int session_connect(struct session *session, struct fault *fault)
 {
 	const struct agent_options *options = session->setup.source->options;
@@ -205,9 +240,7 @@ int session_connect(struct session *session, struct fault *fault)
 	struct address address;
 	int error;
 
-	error = find_receiver(options, &address, fault);
-	if (!error)
-		error = new_context(options, &context, fault);
+	error = find_way(options, &address, &context, fault);
 	if (error)
 		return error;
 	error = connect_one(&address, context, &session->control, fault);

@@ -191,39 +191,34 @@ void cutover_on_reply(struct machines *machines, struct machine *machine,
 	os_mutex_unlock(&machine->lock);
 }
 
-int cutover_on_fenced(struct session *session, struct machines *machines, struct machine *machine,
-		      const struct wire_fenced *fenced, struct fault *fault)
+int cutover_on_fenced(struct machines *machines, struct machine *machine, uint64_t id,
+		      uint64_t data_downtime_ns, struct fault *fault)
 {
 	struct machine_cutover *cutover = &machine->cutover;
-	bool is_repeated;
 	int error = 0;
 
 	os_mutex_lock(&machine->lock);
-	is_repeated = machine->state == MACHINE_COMPLETED && machine->cutover_id == fenced->id;
-	if (!is_repeated &&
-	    (machine->state != MACHINE_COMMITTED || machine->cutover_id != fenced->id)) {
+	if (machine->cutover_id != id || machine->state == MACHINE_REPLICATING) {
 		error = fault_set(fault, FAULT_STOP, EPROTO,
 				  "the source says that it is fenced for a cutover that was not "
 				  "committed");
-	} else if (!is_repeated) {
+	} else if (machine->state == MACHINE_COMMITTED) {
 		machine->state = MACHINE_COMPLETED;
 		error = machine_store(machines, machine, fault);
-		if (error)
+		if (error) {
 			machine->state = MACHINE_COMMITTED;
-	}
-	if (!error && !is_repeated) {
-		if (cutover->id != fenced->id)
-			*cutover = (struct machine_cutover){.id = fenced->id};
-		cutover->is_running = true; /* until the start-command has ended */
-		cutover->data_downtime_ns = fenced->data_downtime_ns;
-		os_cond_broadcast(&machine->changed);
-	}
+		} else {
+			log_info("%s: the source is fenced; its replica is the machine now",
+				 machine->name);
+			if (cutover->id != id)
+				*cutover = (struct machine_cutover){.id = id};
+			cutover->is_running = true; /* until the start-command has ended */
+			cutover->data_downtime_ns = data_downtime_ns;
+			os_cond_broadcast(&machine->changed);
+		}
+	} /* COMPLETED: it was heard before, and the answer got lost */
 	os_mutex_unlock(&machine->lock);
-	if (error)
-		return error;
-	(void)session_send(session, WIRE_FENCED, fenced, sizeof(*fenced), NULL, 0);
-	log_info("%s: the source is fenced; its replica is the machine now", machine->name);
-	return fault_set(fault, FAULT_STOP, EALREADY, "%s was cut over", machine->name);
+	return error;
 }
 
 void cutover_on_unfenced_hello(struct machines *machines, struct machine *machine)

@@ -31,9 +31,10 @@ int cutover_on_seal(struct session *session, struct machine *machine, const stru
 /* The agent gave up: back to REPLICATING. */
 void cutover_on_reply(struct machines *machines, struct machine *machine,
 		      const struct wire_reply *reply);
-/* Stores COMPLETED and says that it was heard. From here on the replica is the machine. */
-int cutover_on_fenced(struct session *session, struct machines *machines, struct machine *machine,
-		      const struct wire_fenced *fenced, struct fault *fault);
+/* Stores COMPLETED; 0 also when it was said before. The caller answers that it was heard. From here on the
+ * replica is the machine. */
+int cutover_on_fenced(struct machines *machines, struct machine *machine, uint64_t id,
+		      uint64_t data_downtime_ns, struct fault *fault);
 /* An agent says hello without being fenced: a COMMITTED cutover has been given up by it. */
 void cutover_on_unfenced_hello(struct machines *machines, struct machine *machine);
 /* The session ended. A cutover that was running fails, or stays COMMITTED. */

@@ -213,7 +213,7 @@ int data_job_write(struct data_jobs *jobs, struct data_job *job, struct fault *f
 	const struct wire_extent *extents = wire_data_extents(data);
 	const struct session_disk *disk;
 	struct target_channel *channel;
-	const uint8_t *plain;
+	const uint8_t *plain = NULL;
 	int error;
 
 	job->digests.length = 0;

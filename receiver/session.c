@@ -15,14 +15,7 @@
 #include "receiver/cutover.h"
 #include "receiver/session_internal.h"
 
-#define HELLO_TIMEOUT_NS   (15 * NS_PER_S)
-#define REPLACE_TIMEOUT_NS (60 * NS_PER_S) /* for the old session's last writes to end */
-#define CONNECTIONS_MAX	   8
-
-static bool is_silent(const struct session *session)
-{
-	return os_monotonic_ns() - session->heard_ns > WIRE_SILENCE_MS * NS_PER_MS;
-}
+#define CONNECTIONS_MAX 8
 
 static struct session *session_new(struct machines *machines, struct machine *machine,
 				   struct frame_link *link, const struct wire_hello *hello)
@@ -52,7 +45,7 @@ static void session_free(struct session *session)
 	free(session);
 }
 
-static void mark_failed(struct session *session)
+void session_mark_failed(struct session *session)
 {
 	os_mutex_lock(&session->lock);
 	session->has_failed = true;
@@ -77,7 +70,7 @@ void session_fail(struct session *session, enum wire_error_code code, const stru
 		machine_set_error(session->machine, fault->text);
 		frame_send_error(session->link, code, fault->class, fault->text);
 	}
-	mark_failed(session);
+	session_mark_failed(session);
 }
 
 bool session_has_failed(struct session *session)
@@ -126,105 +119,6 @@ void session_release(struct session *session)
 	session->holds--;
 	os_cond_broadcast(&session->changed);
 	os_mutex_unlock(&session->lock);
-}
-
-/* Takes the machine for this session. The same agent coming back, or a dead one's successor, replaces the
- * old session; a live twin is refused. */
-static int claim_machine(struct session *session, struct fault *fault)
-{
-	struct machine *machine = session->machine;
-	uint64_t deadline = os_monotonic_ns() + REPLACE_TIMEOUT_NS;
-	int error = 0;
-
-	os_mutex_lock(&machine->lock);
-	while (machine->session && !error) {
-		struct session *old = machine->session;
-		bool is_same = memcmp(old->hello.instance, session->hello.instance,
-				      sizeof(old->hello.instance)) == 0;
-
-		os_mutex_lock(&old->lock);
-		is_same |= is_silent(old) || old->has_failed;
-		os_mutex_unlock(&old->lock);
-		if (!is_same) {
-			error = fault_set(
-				fault, FAULT_RETRY, EBUSY,
-				"another agent with the certificate of %s is connected, from "
-				"host '%s': stop one of them",
-				machine->name, old->hello.host);
-			break;
-		}
-		machine->is_ending = true;
-		mark_failed(old);
-		if (os_cond_wait_until(&machine->changed, &machine->lock, deadline))
-			error = fault_set(fault, FAULT_RETRY, EBUSY,
-					  "the last session of %s is still writing to its target",
-					  machine->name);
-	}
-	if (!error) {
-		machine->session = session;
-		machine->is_ending = false;
-		machine->is_removed = false; /* enrolled again under the same name */
-		snprintf(machine->agent_host, sizeof(machine->agent_host), "%s",
-			 session->hello.host);
-		snprintf(machine->agent_version, sizeof(machine->agent_version), "%s",
-			 session->hello.program);
-		memset(&machine->status, 0, sizeof(machine->status));
-	}
-	os_mutex_unlock(&machine->lock);
-	return error;
-}
-
-static int check_hello(struct session *session, enum wire_error_code *ret_code, struct fault *fault)
-{
-	const struct wire_hello *hello = &session->hello;
-	struct machine *machine = session->machine;
-	bool is_completed;
-
-	*ret_code = WIRE_ERROR_VERSION;
-	if (hello->version_min > WIRE_VERSION || hello->version < WIRE_VERSION)
-		return fault_set(
-			fault, FAULT_STOP, EPROTO,
-			"the agent speaks versions %u to %u of the protocol, this receiver "
-			"version %d: upgrade the older one",
-			hello->version_min, hello->version, WIRE_VERSION);
-	*ret_code = WIRE_ERROR_PROTOCOL;
-	if (hello->disks < 1 || hello->disks > WIRE_DISKS_MAX)
-		return fault_set(fault, FAULT_STOP, EPROTO,
-				 "the agent announces %u disks; 1 to %d "
-				 "are allowed",
-				 hello->disks, WIRE_DISKS_MAX);
-	os_mutex_lock(&machine->lock);
-	is_completed = machine->state == MACHINE_COMPLETED;
-	os_mutex_unlock(&machine->lock);
-	*ret_code = WIRE_ERROR_COMPLETED;
-	if (is_completed && !hello->fenced)
-		return fault_set(
-			fault, FAULT_STOP, EALREADY,
-			"%s was cut over: its replica is live now and must not be written. "
-			"To replicate it anew, 'blkferry remove %s' and enroll it again",
-			machine->name, machine->name);
-	return 0;
-}
-
-static int receive_disks(struct session *session, struct fault *fault)
-{
-	uint64_t buffer[WIRE_CONTROL_MAX / sizeof(uint64_t)];
-	uint64_t deadline = os_monotonic_ns() + HELLO_TIMEOUT_NS;
-	const struct wire_disk *disk = (const struct wire_disk *)buffer;
-
-	for (unsigned int i = 0; i < session->disk_count; i++) {
-		enum wire_type type;
-		uint32_t length;
-		int error = frame_receive(session->link, buffer, sizeof(buffer), &type, &length,
-					  deadline, fault);
-
-		if (error)
-			return error;
-		if (type != WIRE_DISK || disk->index != i)
-			return fault_set(fault, FAULT_STOP, EPROTO, "the agent spoke out of turn");
-		session->announced[i] = *disk;
-	}
-	return 0;
 }
 
 /* What was asked for while the agent was away, or before it was restarted. */
@@ -304,6 +198,18 @@ static uint64_t acked_epoch(struct session *session)
 	return epoch;
 }
 
+/* Ends the session: there is nothing more to replicate. */
+static int on_fenced(struct session *session, const struct wire_fenced *fenced, struct fault *fault)
+{
+	int error = cutover_on_fenced(session->machines, session->machine, fenced->id,
+				      fenced->data_downtime_ns, fault);
+
+	if (error)
+		return error;
+	(void)session_send(session, WIRE_FENCED, fenced, sizeof(*fenced), NULL, 0);
+	return fault_set(fault, FAULT_STOP, EALREADY, "%s was cut over", session->machine->name);
+}
+
 static int dispatch(struct session *session, enum wire_type type, const void *message,
 		    uint32_t length, struct fault *fault)
 {
@@ -322,7 +228,7 @@ static int dispatch(struct session *session, enum wire_type type, const void *me
 	if (type == WIRE_SEAL)
 		return cutover_on_seal(session, machine, message, acked_epoch(session), fault);
 	if (type == WIRE_FENCED)
-		return cutover_on_fenced(session, session->machines, machine, message, fault);
+		return on_fenced(session, message, fault);
 	if (type == WIRE_ERROR) {
 		(void)frame_error_to_fault(session->link, message, fault);
 		machine_set_error(machine, fault->text);
@@ -364,7 +270,7 @@ static void ping(void *argument)
 
 	os_mutex_lock(&session->lock);
 	while (!session->has_failed) {
-		bool is_dead = is_silent(session);
+		bool is_dead = session_is_silent(session);
 
 		os_mutex_unlock(&session->lock);
 		if (is_dead) {
@@ -389,7 +295,7 @@ static void wait_unused(struct session *session)
 {
 	bool is_used = true;
 
-	mark_failed(session);
+	session_mark_failed(session);
 	os_mutex_lock(&session->lock);
 	while (is_used) {
 		is_used = session->holds > 0;
@@ -401,11 +307,17 @@ static void wait_unused(struct session *session)
 	os_mutex_unlock(&session->lock);
 }
 
-static void refuse(struct session *session, enum wire_error_code code, const struct fault *fault)
+/* A fenced source whose FENCED, or its answer, got lost. Its targets stay untouched: they may be a running
+ * machine's disks by now. */
+static void run_fenced(struct session *session)
 {
-	log_warning("%s: %s", session->machine->name, fault->text);
-	machine_set_error(session->machine, fault->text);
-	frame_send_error(session->link, code, fault->class, fault->text);
+	struct wire_fenced heard = {.id = session->hello.fenced};
+	struct fault fault = {0};
+
+	if (cutover_on_fenced(session->machines, session->machine, heard.id, 0, &fault))
+		session_refuse(session, WIRE_ERROR_PROTOCOL, &fault);
+	else
+		(void)session_send(session, WIRE_FENCED, &heard, sizeof(heard), NULL, 0);
 }
 
 static void run_session(struct session *session)
@@ -415,11 +327,10 @@ static void run_session(struct session *session)
 	enum wire_error_code code = WIRE_ERROR_TARGET;
 	int error;
 
+	cutover_on_unfenced_hello(session->machines, session->machine);
 	/* Opening targets may take long: the agent hears from us meanwhile. */
 	if (os_thread_start(&pinger, "ping", ping, session))
 		return;
-	if (!session->hello.fenced)
-		cutover_on_unfenced_hello(session->machines, session->machine);
 	error = session_open_disks(session, &fault);
 	if (!error) {
 		code = WIRE_ERROR_INTERNAL;
@@ -445,8 +356,6 @@ void session_serve(struct machines *machines, struct machine *machine, struct fr
 		   const struct wire_hello *hello)
 {
 	struct session *session = session_new(machines, machine, link, hello);
-	enum wire_error_code code = WIRE_ERROR_PROTOCOL;
-	struct fault fault = {0};
 	int error;
 
 	if (!session)
@@ -454,19 +363,15 @@ void session_serve(struct machines *machines, struct machine *machine, struct fr
 	session->connections = hello->connections < 1		      ? 1
 			       : hello->connections > CONNECTIONS_MAX ? CONNECTIONS_MAX
 								      : hello->connections;
-	error = check_hello(session, &code, &fault);
-	if (!error)
-		error = receive_disks(session, &fault);
-	if (!error) {
-		code = WIRE_ERROR_BUSY;
-		error = claim_machine(session, &fault);
-	}
+	error = session_greet(session);
 	if (error) {
-		refuse(session, code, &fault);
 		session_free(session);
 		return;
 	}
-	run_session(session);
+	if (hello->fenced)
+		run_fenced(session);
+	else
+		run_session(session);
 
 	os_mutex_lock(&machine->lock);
 	machine->session = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What session.c, session_open.c and session_barrier.c share: the body of a session. */
+/* What the files of a session share: its body. */
 #ifndef BLKFERRY_RECEIVER_SESSION_INTERNAL_H
 #define BLKFERRY_RECEIVER_SESSION_INTERNAL_H
 
@@ -46,5 +46,13 @@ struct session {
 int session_open_disks(struct session *session, struct fault *fault);
 void session_close_disks(struct session *session);
 int session_welcome(struct session *session, struct fault *fault);
+
+/* session_hello.c: takes the machine for this session, or refuses the agent with a reason. */
+int session_greet(struct session *session);
+void session_refuse(struct session *session, enum wire_error_code code, const struct fault *fault);
+/* Nothing was heard for too long. The session's lock is held, or nobody else has it yet. */
+bool session_is_silent(const struct session *session);
+/* session.c: everything that waits in this session ends. */
+void session_mark_failed(struct session *session);
 
 #endif

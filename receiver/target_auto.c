@@ -122,12 +122,12 @@ static int prepare_file(const char *folder, const char *path, uint64_t size_byte
 	return 0;
 }
 
-static void fill_info(struct target *target, const struct auto_paths *paths, bool is_hole)
+static void fill_info(struct target *target, const struct auto_paths *paths, const char *uri,
+		      bool is_hole)
 {
 	struct target_info *info = &target->info;
 
-	snprintf(info->text, sizeof(info->text), "auto (%.*s)", (int)sizeof(info->text) - 16,
-		 paths->raw);
+	snprintf(info->text, sizeof(info->text), "%s", uri);
 	snprintf(info->path, sizeof(info->path), "%.*s", (int)sizeof(info->path) - 1, paths->raw);
 	info->is_known_zero = is_hole; /* the file is ours, and knows better than the server */
 }
@@ -166,7 +166,7 @@ static int open_locked(const char *folder, const struct auto_paths *paths, uint6
 	error = target_nbd_open(uri, size_bytes, &target, fault);
 	if (error)
 		return error;
-	fill_info(target, paths, is_hole);
+	fill_info(target, paths, uri, is_hole);
 	*ret_target = target;
 	return 0;
 }

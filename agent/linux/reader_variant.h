@@ -6,7 +6,7 @@
 #include "agent/reader.h"
 
 #define READER_LENGTH_MAX (1u << 20)
-#define READER_DEPTH_MAX  256
+#define READER_DEPTH_MAX  512
 
 struct reader_ops {
 	const char *name;
