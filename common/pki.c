@@ -258,3 +258,31 @@ int pki_request_sign(const char *folder, const char *request_pem, size_t size, c
 	X509_REQ_free(request);
 	return error;
 }
+
+int pki_certificate_check(const char *ca_pem, const char *certificate_pem, const char *key_pem,
+			  const char *name, struct fault *fault)
+{
+	X509 *ca = pki_certificate_from_pem(ca_pem, strlen(ca_pem));
+	X509 *certificate = pki_certificate_from_pem(certificate_pem, strlen(certificate_pem));
+	EVP_PKEY *key = pki_key_from_pem(key_pem, strlen(key_pem));
+	struct pki_identity identity;
+	const char *what = NULL;
+
+	if (!ca || !certificate || !key)
+		what = "it cannot be read";
+	else if (X509_verify(certificate, X509_get0_pubkey(ca)) != 1)
+		what = "its CA did not sign it";
+	else if (X509_check_private_key(certificate, key) != 1)
+		what = "it is for another key";
+	else if (pki_identity_of(certificate, &identity) != 0 ||
+		 identity.role != PKI_ROLE_MACHINE || strcmp(identity.name, name) != 0)
+		what = "it is for another machine";
+	(void)pki_openssl_error(); /* clears the queue */
+	X509_free(ca);
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	if (what)
+		return fault_set(fault, FAULT_STOP, EPROTO,
+				 "the receiver sent a certificate that is no use: %s", what);
+	return 0;
+}

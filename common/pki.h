@@ -44,6 +44,9 @@ int pki_certificate_fingerprint(const char *pem_path, uint8_t ret[PKI_FINGERPRIN
 
 /* Agent: a new key and a signing request for it, both PEM text that the caller frees. */
 int pki_request_new(char **ret_key_pem, char **ret_request_pem, struct fault *fault);
+/* Agent: is this what was asked for? The CA signed the certificate, for this key, for machine `name`. */
+int pki_certificate_check(const char *ca_pem, const char *certificate_pem, const char *key_pem,
+			  const char *name, struct fault *fault);
 /* Receiver: checks the request's own signature and signs it for machine `name`. The subject that the
  * request asks for is ignored. */
 int pki_request_sign(const char *folder, const char *request_pem, size_t size, const char *name,
