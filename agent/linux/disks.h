@@ -23,6 +23,7 @@ struct disk_survey {
 	struct block_tree tree;
 	struct surveyed_disk *disks; /* by name */
 	unsigned int count;
+	bool is_mounted[TREE_DEVICES_MAX];
 };
 
 /* Looks at all whole disks that have a size. */

@@ -93,6 +93,7 @@ static void read_udev(const struct block_tree *tree, unsigned int device, struct
 		    (int)sizeof(path) ||
 	    sysfs_read_table(path, UDEV_FILE_MAX, &text, &size) < 0)
 		return; /* udev may not run, in an initramfs for example */
+	names->is_in_udev = true;
 	identity_parse_udev(text, size, names);
 	free(text);
 }

@@ -20,6 +20,7 @@ struct disk_names {
 	char udev_content[32];		  /* ID_FS_TYPE: "LVM2_member", "zfs_member", "ext4" */
 	char backing_file[DISK_NAME_MAX]; /* of a loop disk; "" also when its path is too long */
 	char model[64];
+	bool is_in_udev;
 };
 
 void identity_read(const struct block_tree *tree, unsigned int device,

@@ -59,26 +59,25 @@ static void note_holding(struct disk_survey *survey, unsigned int device, const 
 	}
 }
 
-static void note_btrfs(struct disk_survey *survey, const struct mount *mount, bool *is_noted)
+static void note_btrfs(struct disk_survey *survey, const struct mount *mount)
 {
 	bool is_member[TREE_DEVICES_MAX] = {false};
 	int device = tree_find_path(&survey->tree, mount->source);
 
 	/* Its super block has no device number, and every subvolume has another one. */
-	if (device < 0 || is_noted[device])
+	if (device < 0 || survey->is_mounted[device])
 		return;
 	tree_mark_btrfs(&survey->tree, (unsigned int)device, is_member);
 	for (unsigned int i = 0; i < survey->tree.count; i++) {
 		if (!is_member[i])
 			continue;
-		is_noted[i] = true;
+		survey->is_mounted[i] = true;
 		note_holding(survey, i, mount->point, mount->type);
 	}
 }
 
 static int note_mounts(struct disk_survey *survey)
 {
-	bool is_noted[TREE_DEVICES_MAX] = {false};
 	struct mount_table table;
 	int result = mounts_load(&survey->tree.roots, &table);
 
@@ -90,13 +89,13 @@ static int note_mounts(struct disk_survey *survey)
 
 		if (mount->major == 0) {
 			if (strcmp(mount->type, "btrfs") == 0)
-				note_btrfs(survey, mount, is_noted);
+				note_btrfs(survey, mount);
 			continue;
 		}
 		device = tree_find_number(&survey->tree, mount->major, mount->minor);
-		if (device < 0 || is_noted[device])
+		if (device < 0 || survey->is_mounted[device])
 			continue;
-		is_noted[device] = true;
+		survey->is_mounted[device] = true;
 		note_holding(survey, (unsigned int)device, mount->point, mount->type);
 	}
 	mounts_fini(&table);
@@ -147,8 +146,12 @@ static void device_path(const struct block_tree *tree, unsigned int device, cons
 			ret_path[i] = '/';
 }
 
-static bool reads_lvm_label(const struct block_tree *tree, unsigned int device)
+/* udev has looked already, where it runs; and reading a disk that hangs would hang us, so nothing is
+ * read that is known to be something else. */
+static bool reads_lvm_label(const struct disk_survey *survey, unsigned int device,
+			    const struct disk_names *names)
 {
+	const struct block_tree *tree = &survey->tree;
 	unsigned char bytes[LVM_LABEL_SECTORS * SECTOR_BYTES];
 	char path[SYSFS_PATH_MAX];
 	bool has_label = false;
@@ -156,7 +159,8 @@ static bool reads_lvm_label(const struct block_tree *tree, unsigned int device)
 	int fd;
 
 	/* Not where a look could spin something up or wait for a medium. */
-	if (tree->devices[device].is_hidden || tree->devices[device].size_bytes < sizeof(bytes) ||
+	if (names->is_in_udev || survey->is_mounted[device] || tree->devices[device].is_hidden ||
+	    tree->devices[device].size_bytes < sizeof(bytes) ||
 	    tree->devices[device].major == 2 /* floppy */ ||
 	    tree->devices[device].major == 11 /* CD-ROM */)
 		return false;
@@ -182,7 +186,8 @@ static void note_lvm(struct disk_survey *survey)
 		char uuid[160];
 
 		identity_read(tree, i, &names);
-		if (strcmp(names.udev_content, "LVM2_member") == 0 || reads_lvm_label(tree, i))
+		if (strcmp(names.udev_content, "LVM2_member") == 0 ||
+		    reads_lvm_label(survey, i, &names))
 			is_volume[i] = true;
 		if (sysfs_attribute(&tree->roots, tree->devices[i].name, "dm/uuid", uuid,
 				    sizeof(uuid)) < 0 ||

@@ -290,6 +290,18 @@ static int fault_late(const struct freezer *freezer, struct fault *fault)
 	return fault_set(fault, FAULT_STOP, ETIMEDOUT, "the file systems did not freeze in time");
 }
 
+static void expedite(struct freezer *freezer)
+{
+	if (freeze_expedite_begin())
+		atomic_store(&freezer->watchdog.board->is_expedited, true);
+}
+
+static void end_expedite(struct freezer *freezer)
+{
+	if (atomic_exchange(&freezer->watchdog.board->is_expedited, false))
+		freeze_expedite_end();
+}
+
 static int start_freezing(struct freezer *freezer, uint64_t deadline_ns, struct fault *fault)
 {
 	struct os_thread thread;
@@ -300,6 +312,7 @@ static int start_freezing(struct freezer *freezer, uint64_t deadline_ns, struct 
 		return fault_set(fault, FAULT_RETRY, -result,
 				 "cannot start the watchdog, without which nothing is frozen: %s",
 				 strerror(-result));
+	expedite(freezer);
 	freezer->is_freezing = true;
 	atomic_fetch_add(&freezer->references, 1);
 	result = os_thread_start(&thread, "freeze", run_freezing, freezer);
@@ -331,6 +344,7 @@ int freezer_freeze(struct freezer *freezer, uint64_t deadline_ns, struct fault *
 		result = fault_late(freezer, fault);
 	if (result < 0)
 		freezer_thaw(freezer);
+	end_expedite(freezer);
 	return result;
 }
 

@@ -102,13 +102,8 @@ unsigned int watchdog_thaw_all(struct watchdog_board *board, const struct freeze
 		else
 			left++;
 	}
-	/* These last: thawing may wait for a freeze that is under way, and those above shall not. */
-	for (unsigned int i = count; i-- > 0;) {
-		if (atomic_load(&board->states[i]) != FREEZE_FREEZING)
-			continue;
-		left++;
-		(void)ops->thaw(targets[i].method, targets[i].fd);
-	}
+	for (unsigned int i = 0; i < count; i++)
+		left += atomic_load(&board->states[i]) == FREEZE_FREEZING;
 	return left;
 }
 
@@ -203,6 +198,15 @@ static void settle_states(const struct child *child)
 	}
 }
 
+/* A freeze that ended in the kernel may not be known to have, when the agent is stopped (SIGSTOP, a
+ * debugger). These come last: a thaw waits for a freeze that is under way, and we may. */
+static void thaw_freezing(const struct child *child)
+{
+	for (unsigned int i = 0; i < child->count; i++)
+		if (atomic_load(&child->board->states[i]) == FREEZE_FREEZING)
+			(void)child->ops.thaw(child->targets[i].method, child->targets[i].fd);
+}
+
 /* Returns true when its work is done. */
 static bool look(const struct child *child)
 {
@@ -219,10 +223,15 @@ static bool look(const struct child *child)
 		return true;
 	if (verdict == VERDICT_OPEN)
 		return false;
-	if (is_orphan)
+	if (is_orphan) {
 		settle_states(child);
-	return watchdog_thaw_all(child->board, child->targets, child->count, &child->ops) == 0 ||
-	       os_monotonic_ns() >= child->deadline_ns + GIVE_UP_NS;
+		if (atomic_exchange(&child->board->is_expedited, false))
+			freeze_expedite_end();
+	}
+	if (watchdog_thaw_all(child->board, child->targets, child->count, &child->ops) == 0)
+		return true;
+	thaw_freezing(child);
+	return os_monotonic_ns() >= child->deadline_ns + GIVE_UP_NS;
 }
 
 static void run_child(const struct child *child)

@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/linux/freeze_expedite.h"
 #include "agent/linux/freeze_list.h"
 #include "agent/linux/freeze_method.h"
 
@@ -30,6 +31,7 @@ enum freeze_state { FREEZE_IDLE = 0, FREEZE_FREEZING, FREEZE_FROZEN };
 
 struct watchdog_board {
 	atomic_int verdict;
+	atomic_bool is_expedited; /* freeze_expedite.h: to be undone when the agent dies */
 	atomic_int states[FREEZE_LIST_MAX];
 };
 
@@ -70,8 +72,8 @@ bool watchdog_decide(struct watchdog_board *board, enum watchdog_verdict to,
 /* Freezes one, by the rule above. -ECANCELED when the verdict came first. */
 int watchdog_freeze_one(struct watchdog_board *board, unsigned int index,
 			const struct freeze_target *target, const struct freeze_ops *ops);
-/* Thaws all that are frozen, outermost first, then tries those that are just being frozen.
- * Returns how many of them may still be frozen, or be so soon. */
+/* Thaws all that are frozen, outermost first, and leaves alone what is just being frozen: a thaw would
+ * wait for it. Returns how many are still frozen, or may be so soon. */
 unsigned int watchdog_thaw_all(struct watchdog_board *board, const struct freeze_target *targets,
 			       unsigned int count, const struct freeze_ops *ops);
 

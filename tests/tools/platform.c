@@ -180,7 +180,7 @@ static int run_freeze(char **arguments)
 	    freezer_check(freezer, &fault) < 0)
 		die(fault.text);
 	printf("check: %u: %s\n", freezer_count(freezer), freezer_text(freezer));
-	freezer_sync(freezer);
+	fflush(stdout);
 	start_ns = os_monotonic_ns();
 	if (freezer_freeze(freezer, start_ns + timeout_ns, &fault) < 0)
 		printf("failed: %s\n", fault.text);

@@ -81,6 +81,9 @@ static int fake_thaw(enum freeze_method method, int fd)
 {
 	struct fake *fake = fake_of(fd);
 
+	/* the kernel holds s_umount while it syncs */
+	while (fake->is_freezing && fake->is_stuck && !fake->sticks_after)
+		os_sleep_ns(NS_PER_MS);
 	if (fake->is_frozen && fake->failing_thaws > 0) {
 		fake->failing_thaws--;
 		return -EIO;
@@ -206,6 +209,25 @@ static void one_that_hangs_is_given_up_at_the_deadline(void **state)
 	assert_true(fakes[1].order > 0);
 	await_frozen_count(0);
 	assert_int_equal(fakes[2].order, 0);
+}
+
+/* Stopped in the middle of the call: nobody but the watchdog can know that it has frozen. */
+static void a_stopped_agent_is_thawed_at_the_deadline(void **state)
+{
+	pid_t agent;
+
+	fakes[1].is_stuck = fakes[1].sticks_after = 1;
+	agent = fork();
+	if (agent == 0) {
+		freeze_for(SOON_NS);
+		for (;;)
+			pause();
+	}
+	await(&fakes[1].is_frozen, 1);
+	assert_int_equal(kill(agent, SIGSTOP), 0);
+	await_frozen_count(0);
+	assert_int_equal(kill(agent, SIGKILL), 0);
+	assert_int_equal(waitpid(agent, NULL, 0), agent);
 }
 
 static void a_freezer_freed_while_one_hangs_still_thaws_it(void **state)
@@ -409,6 +431,7 @@ int main(void)
 		TEST(one_that_fails_thaws_the_others_and_is_named),
 		TEST(one_that_is_frozen_already_is_a_failure_and_stays_frozen),
 		TEST(one_that_hangs_is_given_up_at_the_deadline),
+		TEST(a_stopped_agent_is_thawed_at_the_deadline),
 		TEST(a_freezer_freed_while_one_hangs_still_thaws_it),
 		TEST(the_deadline_thaws_and_forbids_the_commit),
 		TEST(what_was_committed_is_never_thawed),
