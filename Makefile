@@ -152,6 +152,39 @@ check-unit: all $(UNIT_TESTS)
 check-integration: all $(TOOLS)
 	$(Q)tests/run.sh integration $(sort $(wildcard tests/integration/test-*.sh))
 
+# Fuzzing: each tests/fuzz/fuzz_X.c with libFuzzer, in a build of its own (clang, sanitizers).
+# fuzz_agent_X and fuzz_receiver_X also get that side's code.
+#   make fuzz FUZZ_SECONDS=600     each for ten minutes; check-fuzz: a few seconds
+FUZZ_SECONDS ?= 5
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_MAKE = $(MAKE) --no-print-directory BUILD=build-fuzz SAN= CC=$(CLANG) \
+	SANFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined'
+.PHONY: fuzz fuzzers
+
+define link_fuzzer
+$(call say,LD,$@)
+@mkdir -p $(@D)
+$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^
+endef
+
+$(BUILD)/tests/fuzz/fuzz_agent_%: $(BUILD)/obj/tests/fuzz/fuzz_agent_%.o $(BUILD)/libagent.a $(BUILD)/libcommon.a
+	$(link_fuzzer) $(AGENT_LDLIBS)
+$(BUILD)/tests/fuzz/fuzz_receiver_%: $(BUILD)/obj/tests/fuzz/fuzz_receiver_%.o $(BUILD)/libreceiver.a $(BUILD)/libcommon.a
+	$(link_fuzzer) $(RECEIVER_LDLIBS)
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/libcommon.a
+	$(link_fuzzer) $(COMMON_LDLIBS)
+.SECONDARY: $(call obj,$(wildcard tests/fuzz/fuzz_*.c))
+
+fuzzers: $(FUZZERS)
+
+check-fuzz:
+	$(Q)$(FUZZ_MAKE) fuzzers
+	$(Q)BUILD=build-fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh \
+		$(patsubst $(BUILD)/%,build-fuzz/%,$(FUZZERS))
+
+fuzz: FUZZ_SECONDS = 300
+fuzz: check-fuzz
+
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all $(TOOLS)
 	$(Q)tests/demo/demo.sh

@@ -35,8 +35,8 @@ static inline uint64_t patience(void)
 static inline char *path_of(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static inline char *path_of(const char *format, ...)
 {
-	static char paths[8][256]; /* several may be in use at a time */
-	static unsigned int next;
+	static __thread char paths[8][256]; /* several may be in use at a time */
+	static __thread unsigned int next;
 	char name[128], *path = paths[next++ % 8];
 	va_list arguments;
 
