@@ -73,9 +73,11 @@ on_exit()
 	if [ "$status" = 0 ] && [ -n "$KERNEL_LOG_MARK" ] && ! check_kernel_log; then
 		status=1
 	fi
-	if [ "$status" != 0 ] && [ "$status" != 77 ]; then
-		show_logs
-	fi
+	case $status in
+	0 | 77) ;;
+	130 | 143) echo "$TEST_NAME: interrupted; everything is cleaned up" ;;
+	*) show_logs ;;
+	esac
 	if [ -n "${KEEP_TEST_FILES:-}" ] && [ "$status" != 77 ]; then
 		echo "files are kept in $T"
 	else
@@ -247,9 +249,8 @@ kill_leftovers()
 	local signal pid
 	for signal in TERM KILL; do
 		for pid in $(leftover_pids); do
-			say "still there: $pid ($(tr '\0' ' ' <"/proc/$pid/cmdline")): SIG$signal"
-			kill -s "$signal" "$pid"
-		done 2>/dev/null
+			kill -s "$signal" "$pid" 2>/dev/null
+		done
 		wait_until 3 '[ -z "$(leftover_pids)" ]' && break
 	done
 }

@@ -81,7 +81,6 @@ step "A receiver and an agent"
 # shellcheck disable=SC2119  # it takes lines for its configuration, or none
 start_receiver
 start_agent "$NAME" "$SOURCE"
-START_MS=$(now_ms)
 echo "   receiver on 127.0.0.1:$RECEIVER_PORT, enrolled with a token, TLS 1.3 both ways"
 
 # The machine's status, asked once a round.
@@ -99,14 +98,20 @@ fact()
 
 step "Full copy, while it is written"
 deadline=$((SECONDS + 300))
+START_MS=
 while ask && [ "$(fact .phase)" != delta ]; do
 	[ "$SECONDS" -lt "$deadline" ] || fail "no full copy in 5 minutes; phase $(fact .phase): $(fact .last_error)"
-	read -r phase percent rate sent < <(fact '"\(.phase) \(.percent // 0 | floor) \(.rate // 0) \(.sent_bytes // 0)"')
-	if [ "$phase" = full ]; then
+	read -r phase all percent rate sent < <(fact \
+		'"\(.phase) \(.pass_bytes) \(.percent // 0 | floor) \(.rate // 0) \(.sent_bytes // 0)"')
+	if [ -z "$START_MS" ] && [ "$(fact .connected)" = true ]; then
+		START_MS=$(now_ms)
+	fi
+	if [ "$phase" = full ] && [ "$all" != 0 ]; then
 		show $((percent / 10)) "$(bar "$percent")  $(mib "$sent"), $(mib "$rate")/s; record $(acknowledged_record)"
 	fi
 	sleep 0.1
 done
+[ -n "$START_MS" ] || fail "the full copy was not seen"
 COPY_MS=$(($(now_ms) - START_MS))
 COPIED=$(fact .sent_bytes)
 show complete "$(bar 100)  $(mib "$COPIED") in $COPY_MS ms, $(mib "$(fact .wire_bytes)") on the wire; record $(acknowledged_record)"
@@ -142,7 +147,7 @@ compare --larger "$SOURCE" "$TARGET" >"$T/compare.out" || {
 	cat "$T/compare.out"
 	fail "source and target differ"
 }
-echo "   every byte compared: $(cat "$T/compare.out")"
+echo "   $(cat "$T/compare.out")"
 REPLICA=$(losetup --find --show --read-only "$TARGET")
 cleanup_fn detach_loop "$REPLICA"
 partx --update "$REPLICA"

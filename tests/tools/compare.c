@@ -154,8 +154,11 @@ int main(int argc, char **argv)
 	}
 	if (compare(&a, &b, a.size_bytes, &found) != 0)
 		return 2;
-	printf("%" PRIu64 " bytes compared, %" PRIu64 " of them in %" PRIu64
-	       " ranges of blocks that differ\n",
-	       a.size_bytes, found.bytes, found.ranges);
+	if (found.ranges == 0)
+		printf("%" PRIu64 " bytes compared, all the same\n", a.size_bytes);
+	else
+		printf("%" PRIu64 " bytes compared, %" PRIu64 " of them lie in %" PRIu64
+		       " ranges of blocks that differ\n",
+		       a.size_bytes, found.bytes, found.ranges);
 	return found.ranges == 0 ? 0 : 1;
 }
