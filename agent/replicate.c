@@ -472,7 +472,7 @@ int replicator_run(struct replicator *replicator, struct fault *fault)
 		int error = replicator->fenced ? run_fenced(replicator, &why)
 					       : run_session(replicator, &why);
 
-		if (!error)
+		if (!error || replicator_is_stopping(replicator))
 			continue;
 		if (os_monotonic_ns() - began > BACKOFF_MOST_NS)
 			backoff = BACKOFF_LEAST_NS; /* it worked for a while */
