@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <openssl/crypto.h>
 
 #include "common/enroll_check.h"
@@ -53,7 +52,7 @@ static int check_existing(const char *folder, enum enroll_existing existing, str
 
 	if (error)
 		return error;
-	if (existing == ENROLL_KEEP && access(path, F_OK) == 0)
+	if (existing == ENROLL_KEEP && os_file_exists(path))
 		return fault_set(fault, FAULT_STOP, EEXIST,
 				 "this machine is enrolled already (%s is there): use --replace to "
 				 "give it a new certificate, from this or another receiver",
@@ -194,7 +193,7 @@ static int store_all(const char *folder, const struct enrolment *enrolment, cons
 
 	if (error)
 		return error;
-	if (unlink(path) == 0)
+	if (os_folder_remove(path) == 0)
 		error = os_folder_sync(folder);
 	else if (errno != ENOENT)
 		error = -errno;

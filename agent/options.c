@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/config.h"
 #include "common/log.h"
 #include "common/os_clock.h"
+#include "common/os_file.h"
 #include "common/units.h"
 #include "common/wire.h"
 
@@ -59,7 +59,7 @@ int options_read(const char *path, struct agent_options *ret_options, struct fau
 
 	if (!options.disks || !options.state_folder || !options.pin_folder)
 		error = fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
-	else if (strcmp(path, OPTIONS_PATH) != 0 || access(path, F_OK) == 0)
+	else if (strcmp(path, OPTIONS_PATH) != 0 || os_file_exists(path))
 		error = config_read(path, keys, &options, NULL, fault);
 	if (error) {
 		options_fini(&options);

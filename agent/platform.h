@@ -13,6 +13,7 @@
 #include "agent/tracker.h"
 #include "common/bitmap.h"
 #include "common/fault.h"
+#include "common/os_thread.h"
 
 /* --- disks.c: which disks ------------------------------------------------------------------ */
 
@@ -107,5 +108,22 @@ int process_boot_id(uint8_t ret_id[16]);
  * messages ("pre-freeze-command"). Returns 0 when it exited with 0. */
 int process_run_hook(const char *name, const char *command, uint64_t timeout_ns,
 		     struct fault *fault);
+
+/* --- host.c -------------------------------------------------------------------------------------- */
+
+unsigned int host_cores(void); /* at least 1 */
+void host_name(char *ret_name, size_t size);
+/* Blocks the signals that ask for the end, in this thread and those it starts; ignores SIGPIPE. */
+void host_block_signals(void);
+
+/* A thread that waits for such a signal and then calls stop(context). */
+struct host_waiter {
+	void (*stop)(void *context);
+	void *context;
+	struct os_thread thread;
+};
+int host_wait_for_end(struct host_waiter *waiter);
+/* Ends the thread, whether a signal came or not. */
+void host_stop_waiting(struct host_waiter *waiter);
 
 #endif

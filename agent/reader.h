@@ -37,5 +37,6 @@ struct read_request *reader_wait(struct reader *reader);
 
 /* Opens a disk for reading with O_DIRECT. */
 int reader_open_disk(const char *path, int *ret_fd, struct fault *fault);
+void reader_close_disk(int fd);
 
 #endif

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/session_internal.h"
 #include "common/log.h"
@@ -54,7 +53,7 @@ static int new_context(const struct agent_options *options, struct tls_context *
 	snprintf(ca, sizeof(ca), "%s/ca.pem", options->state_folder);
 	snprintf(certificate, sizeof(certificate), "%s/machine.pem", options->state_folder);
 	snprintf(key, sizeof(key), "%s/machine.key", options->state_folder);
-	if (access(certificate, F_OK) != 0)
+	if (!os_file_exists(certificate))
 		return fault_set(
 			fault, FAULT_STOP, ENOENT,
 			"this machine is not enrolled (no %s): run 'blkferry-agent enroll "
@@ -103,11 +102,11 @@ static void fill_hello(const struct session *session, enum wire_role role,
 {
 	const struct session_setup *setup = &session->setup;
 	const struct source *source = setup->source;
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned int cores = host_cores();
 	uint64_t wanted = source->options->connections;
 
 	if (!wanted)
-		wanted = cores < 1 ? 1 : cores > 4 ? 4 : (uint64_t)cores;
+		wanted = cores > CONNECTIONS_MOST ? CONNECTIONS_MOST : cores;
 	*ret_hello = (struct wire_hello){
 		.version = WIRE_VERSION,
 		.version_min = WIRE_VERSION,
@@ -120,7 +119,7 @@ static void fill_hello(const struct session *session, enum wire_role role,
 	memcpy(ret_hello->session, session->id, sizeof(ret_hello->session));
 	memcpy(ret_hello->instance, setup->instance, sizeof(ret_hello->instance));
 	(void)process_boot_id(ret_hello->boot);
-	(void)gethostname(ret_hello->host, sizeof(ret_hello->host) - 1);
+	host_name(ret_hello->host, sizeof(ret_hello->host));
 	snprintf(ret_hello->program, sizeof(ret_hello->program), "%s", BLKFERRY_VERSION);
 }
 

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/reader.h"
 #include "common/log.h"
@@ -134,7 +133,7 @@ void source_close(struct source *source, enum source_end end)
 	source_unwatch_changes(source);
 	for (unsigned int i = 0; i < source->count; i++)
 		if (source->disks[i].fd >= 0)
-			close(source->disks[i].fd);
+			reader_close_disk(source->disks[i].fd);
 	if (source->tracker && end == SOURCE_END_TRACKING)
 		source->tracker->ops->remove(source->tracker);
 	else if (source->tracker)

@@ -93,6 +93,11 @@ static int sync_parent(const char *path)
 	return os_folder_sync(dirname(copy));
 }
 
+bool os_file_exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
 int os_file_write_atomic(const char *path, const void *data, size_t size, unsigned int mode)
 {
 	char temporary[PATH_MAX];

@@ -3,12 +3,15 @@
 #ifndef BLKFERRY_COMMON_OS_FILE_H
 #define BLKFERRY_COMMON_OS_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Reads a whole file of at most limit bytes; adds a NUL after the end that ret_size does not
  * count. The caller frees *ret_data. -EFBIG when it is larger. */
 int os_file_read(const char *path, size_t limit, char **ret_data, size_t *ret_size);
+
+bool os_file_exists(const char *path);
 
 /* Replaces path by data: written to a temporary beside it, fsynced, renamed, folder fsynced.
  * mode is like 0600. After 0 is returned the new content survives a power cut; after a failure the

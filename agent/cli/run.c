@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,6 @@
 #include "agent/replicate.h"
 #include "common/log.h"
 #include "common/os_file.h"
-#include "common/os_thread.h"
 
 static const char usage[] =
 	"usage: blkferry-agent run [--config FILE] [--check-config]\n"
@@ -26,31 +24,9 @@ static const char usage[] =
 	"  --config FILE    default " OPTIONS_PATH "\n"
 	"  --check-config   read the configuration, say whether it is right, and end\n";
 
-/* Waits for a signal to end, on a thread of its own: all others have them blocked. */
-static void wait_for_signal(void *argument)
+static void stop(void *replicator)
 {
-	sigset_t set;
-	int number;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGUSR1); /* from ourselves, to end this thread */
-	if (sigwait(&set, &number) == 0 && number != SIGUSR1)
-		log_info("%s: ending; tracking goes on", strsignal(number));
-	replicator_stop(argument);
-}
-
-static void block_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGUSR1);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	replicator_stop(replicator);
 }
 
 /* Two agents with one state folder would take each other's bits. */
@@ -75,23 +51,22 @@ static int lock_state(const struct agent_options *options, struct fault *fault)
 static int run(const struct agent_options *options, struct fault *fault)
 {
 	struct replicator *replicator = NULL;
-	struct os_thread signals = {0};
+	struct host_waiter waiter = {.stop = stop};
 	int error;
 
-	block_signals();
+	host_block_signals();
 	error = lock_state(options, fault);
 	if (!error)
 		error = replicator_new(options, &replicator, fault);
 	if (error)
 		return error;
 	error = process_lock_memory(fault);
+	waiter.context = replicator;
 	if (!error)
-		error = os_thread_start(&signals, "signals", wait_for_signal, replicator);
-	if (!error) {
+		error = host_wait_for_end(&waiter);
+	if (!error)
 		error = replicator_run(replicator, fault);
-		pthread_kill(signals.handle, SIGUSR1);
-		os_thread_join(&signals);
-	}
+	host_stop_waiting(&waiter);
 	replicator_free(replicator);
 	return error;
 }

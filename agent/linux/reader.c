@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/linux/reader_variant.h"
 
@@ -54,4 +55,9 @@ int reader_open_disk(const char *path, int *ret_fd, struct fault *fault)
 				 errno, "cannot open %s for reading: %s", path, strerror(errno));
 	*ret_fd = fd;
 	return 0;
+}
+
+void reader_close_disk(int fd)
+{
+	close(fd);
 }
