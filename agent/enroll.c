@@ -193,10 +193,9 @@ static int store_all(const char *folder, const struct enrolment *enrolment, cons
 
 	if (error)
 		return error;
-	if (os_folder_remove(path) == 0)
+	error = os_folder_remove(path);
+	if (!error)
 		error = os_folder_sync(folder);
-	else if (errno != ENOENT)
-		error = -errno;
 	if (error)
 		return fault_set(fault, FAULT_STOP, -error, "cannot remove the old %s: %s", path,
 				 strerror(-error));

@@ -14,6 +14,7 @@
 /* Opening a target may mean starting its server or asking for a large map of holes. */
 #define WELCOME_TIMEOUT_NS (120 * NS_PER_S)
 #define ADDRESS_MAX	   512
+#define CONNECTIONS_MOST   4 /* unless more are configured */
 
 struct address {
 	char host[256];

@@ -14,20 +14,20 @@
 
 enum config_type {
 	CONFIG_STRING = 1, /* char *: allocated, replaced */
-	CONFIG_BYTES,      /* uint64_t, units_parse_bytes */
-	CONFIG_RATE,       /* uint64_t, units_parse_rate */
+	CONFIG_BYTES,	   /* uint64_t, units_parse_bytes */
+	CONFIG_RATE,	   /* uint64_t, units_parse_rate */
 	CONFIG_DURATION,   /* uint64_t ns, units_parse_duration */
-	CONFIG_NUMBER,     /* uint64_t between least and most */
-	CONFIG_SWITCH,     /* bool: yes/no, true/false, on/off */
-	CONFIG_CHOICE,     /* int: one of the names in choices; value is its index + 1 */
+	CONFIG_NUMBER,	   /* uint64_t between least and most */
+	CONFIG_SWITCH,	   /* bool: yes/no, true/false, on/off */
+	CONFIG_CHOICE,	   /* int: one of the names in choices; value is its index + 1 */
 };
 
 struct config_key {
 	const char *section; /* "" is before the first section; "disk *" matches any "disk X" */
 	const char *name;
 	enum config_type type;
-	size_t offset;              /* of the field in the struct that is filled */
-	uint64_t least, most;       /* CONFIG_NUMBER, CONFIG_BYTES: allowed range; most 0 means any */
+	size_t offset;	      /* of the field in the struct that is filled */
+	uint64_t least, most; /* CONFIG_NUMBER, CONFIG_BYTES: allowed range; most 0 means any */
 	const char *const *choices; /* CONFIG_CHOICE: NULL-terminated */
 };
 
@@ -41,9 +41,8 @@ typedef int config_instance_fn(void *target, const char *instance, const struct 
 int config_read(const char *path, const struct config_key *keys, void *target,
 		config_instance_fn *on_instance, struct fault *fault);
 /* The same from memory; name is what messages call it. For tests and the fuzzer. */
-int config_read_text(const char *name, const char *text, size_t size,
-		     const struct config_key *keys, void *target, config_instance_fn *on_instance,
-		     struct fault *fault);
+int config_read_text(const char *name, const char *text, size_t size, const struct config_key *keys,
+		     void *target, config_instance_fn *on_instance, struct fault *fault);
 /* Sets one field from text, as the reader does: for instance handlers. */
 int config_set(const struct config_key *key, void *target, const char *value, struct fault *fault);
 /* Frees every CONFIG_STRING field that keys name (those without a star) and sets it to NULL. */

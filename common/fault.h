@@ -13,8 +13,8 @@
 
 enum fault_class {
 	FAULT_RETRY = 1, /* passes by itself: reconnect with back-off and go on where it was */
-	FAULT_RESYNC,    /* what both sides believe differs: compare digests, ship what differs */
-	FAULT_STOP,      /* a person has to act: retrying now and then is allowed, hammering is not */
+	FAULT_RESYNC,	 /* what both sides believe differs: compare digests, ship what differs */
+	FAULT_STOP, /* a person has to act: retrying now and then is allowed, hammering is not */
 };
 
 #define FAULT_TEXT_MAX 512

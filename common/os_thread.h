@@ -21,11 +21,15 @@ struct os_cond {
 	pthread_cond_t handle;
 };
 
-#define OS_MUTEX_INITIALIZER {PTHREAD_MUTEX_INITIALIZER}
+#define OS_MUTEX_INITIALIZER                                                                       \
+	{                                                                                          \
+		PTHREAD_MUTEX_INITIALIZER                                                          \
+	}
 
 /* Starts run(argument) on a 256 KiB stack (memory is locked: the default of 8 MiB is too dear), all
  * signals blocked in it. name is at most 15 bytes. Returns 0 or -errno. */
-int os_thread_start(struct os_thread *thread, const char *name, void (*run)(void *), void *argument);
+int os_thread_start(struct os_thread *thread, const char *name, void (*run)(void *),
+		    void *argument);
 /* Waits for the end of the thread; does nothing when it never started or was joined. */
 void os_thread_join(struct os_thread *thread);
 

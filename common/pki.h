@@ -15,12 +15,12 @@
 
 #include "common/fault.h"
 
-#define PKI_FINGERPRINT_BYTES 32 /* SHA-256 of the certificate's DER */
-#define PKI_NAME_MAX          64 /* a machine's name, NUL included */
-#define PKI_REQUEST_MAX       8192  /* a signing request in PEM */
-#define PKI_DAYS_MAX          36500 /* how long a certificate can last */
+#define PKI_FINGERPRINT_BYTES 32    /* SHA-256 of the certificate's DER */
+#define PKI_NAME_MAX	      64    /* a machine's name, NUL included */
+#define PKI_REQUEST_MAX	      8192  /* a signing request in PEM */
+#define PKI_DAYS_MAX	      36500 /* how long a certificate can last */
 #define PKI_URI_RECEIVER      "urn:blkferry:receiver"
-#define PKI_URI_MACHINE       "urn:blkferry:machine:" /* and the name */
+#define PKI_URI_MACHINE	      "urn:blkferry:machine:" /* and the name */
 
 enum pki_role { PKI_ROLE_RECEIVER = 1, PKI_ROLE_MACHINE };
 
@@ -34,7 +34,8 @@ struct pki_identity {
 bool pki_name_is_valid(const char *name);
 /* The message for a name that is not valid; a format for the name. */
 #define PKI_NAME_RULE                                                                              \
-	"'%s' cannot be a machine's name: 1 to 63 of a-z A-Z 0-9 . _ - and not starting with . or -"
+	"'%s' cannot be a machine's name: 1 to 63 of a-z A-Z 0-9 . _ - and not starting with . "   \
+	"or -"
 
 /* Makes folder/ca.pem, ca.key, receiver.pem, receiver.key. Refuses (-EEXIST) when ca.pem is there.
  * days is how long both certificates last. */

@@ -13,9 +13,9 @@
 #include "common/fault.h"
 #include "common/pki.h"
 
-#define TOKEN_ID_BYTES     8
+#define TOKEN_ID_BYTES	   8
 #define TOKEN_SECRET_BYTES 16
-#define TOKEN_TEXT_MAX     96 /* NUL included */
+#define TOKEN_TEXT_MAX	   96 /* NUL included */
 
 struct token {
 	uint8_t id[TOKEN_ID_BYTES];

@@ -45,7 +45,7 @@ static void a_token_comes_back_from_its_text(void **state)
 /* The layout is a contract between releases: id, secret, fingerprint, CRC-32 little-endian. */
 static void the_text_form_is_fixed(void **state)
 {
-	struct token token;
+	struct token token = {.id = {0}};
 	char text[TOKEN_TEXT_MAX];
 
 	(void)state;
