@@ -10,19 +10,21 @@
 
 #include <jansson.h>
 
+#include "agent/options.h"
 #include "agent/platform.h"
 #include "common/units.h"
 
 #define EXIT_USAGE 2
 
 static const char usage[] =
-	"usage: blkferry-agent disks [--json] [--disks LIST]\n"
+	"usage: blkferry-agent disks [--json] [--config FILE | --disks LIST]\n"
 	"\n"
 	"Shows the disks of this machine, which of them are replicated, and why.\n"
 	"\n"
-	"  --disks LIST  as `disks` in the configuration: auto (default), or paths, serial\n"
-	"                numbers and WWNs with commas between\n"
-	"  --json        for programs\n";
+	"  --config FILE  default " OPTIONS_PATH "\n"
+	"  --disks LIST   instead of `disks` in the configuration: auto, or paths, serial numbers\n"
+	"                 and WWNs with commas between\n"
+	"  --json         for programs\n";
 
 static int print_json(const struct found_disk *disks, unsigned int count)
 {
@@ -73,23 +75,54 @@ static int print_table(const struct found_disk *disks, unsigned int count)
 	return EXIT_SUCCESS;
 }
 
-int cli_disks(int argc, char **argv)
+static int show(const char *wanted, bool is_json)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-						{"disks", required_argument, NULL, 'd'},
-						{"help", no_argument, NULL, 'h'},
-						{NULL, 0, NULL, 0}};
-	const char *wanted = "auto";
-	bool is_json = false;
 	struct found_disk *disks;
 	unsigned int count;
 	struct fault fault;
-	int option, result;
+	int result;
+
+	if (disks_find(wanted, &disks, &count, &fault) < 0) {
+		fprintf(stderr, "blkferry-agent: %s\n", fault.text);
+		return EXIT_FAILURE;
+	}
+	result = is_json ? print_json(disks, count) : print_table(disks, count);
+	free(disks);
+	return result;
+}
+
+static int show_configured(const char *config, bool is_json)
+{
+	struct agent_options options;
+	struct fault fault;
+	int result;
+
+	if (options_read(config, &options, &fault) < 0) {
+		fprintf(stderr, "blkferry-agent: %s\n", fault.text);
+		return EXIT_USAGE;
+	}
+	result = show(options.disks, is_json);
+	options_fini(&options);
+	return result;
+}
+
+int cli_disks(int argc, char **argv)
+{
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+						{"config", required_argument, NULL, 'c'},
+						{"disks", required_argument, NULL, 'd'},
+						{"help", no_argument, NULL, 'h'},
+						{NULL, 0, NULL, 0}};
+	const char *config = OPTIONS_PATH, *wanted = NULL;
+	bool is_json = false;
+	int option;
 
 	optind = 0; /* main may have used getopt before us */
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'j') {
 			is_json = true;
+		} else if (option == 'c') {
+			config = optarg;
 		} else if (option == 'd') {
 			wanted = optarg;
 		} else {
@@ -101,11 +134,5 @@ int cli_disks(int argc, char **argv)
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
-	if (disks_find(wanted, &disks, &count, &fault) < 0) {
-		fprintf(stderr, "blkferry-agent: %s\n", fault.text);
-		return EXIT_FAILURE;
-	}
-	result = is_json ? print_json(disks, count) : print_table(disks, count);
-	free(disks);
-	return result;
+	return wanted ? show(wanted, is_json) : show_configured(config, is_json);
 }
