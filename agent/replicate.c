@@ -134,7 +134,9 @@ static int run_pass(struct replicator *replicator, struct flow_pass *pass, struc
 		return session_fault(replicator, fault);
 	flow_get_progress(flow, &after);
 	measure_rate(replicator, after.sent_bytes - before.sent_bytes, os_monotonic_ns() - from);
-	return is_complete ? 0 : -EINTR;
+	if (!is_complete)
+		return fault_set(fault, FAULT_RETRY, EINTR, "interrupted by a command");
+	return 0;
 }
 
 int replicator_copy_todo(struct replicator *replicator, struct fault *fault)

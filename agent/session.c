@@ -39,10 +39,11 @@ static int take_command(struct session *session, const struct wire_command *comm
 		error = -EPROTO;
 	else
 		session->commands[session->command_count++] = *command;
+	/* Before the main thread can take the command: the pass under way is interrupted, never one that
+	 * the command itself runs. */
+	flow_interrupt(session->flow);
 	os_cond_broadcast(&session->changed);
 	os_mutex_unlock(&session->lock);
-	if (!error)
-		flow_interrupt(session->flow);
 	return error;
 }
 

@@ -216,6 +216,8 @@ static int sweep(struct verify *verify, unsigned int look_number, struct fault *
 		if (is_cancelled(verify))
 			return interrupted(fault);
 		error = ship_between(verify, look_number, fault);
+		if (error == -EINTR)
+			continue; /* whether by a cancel is asked above */
 		if (!error)
 			error = look(verify, &pass, &is_complete, fault);
 		if (error)
