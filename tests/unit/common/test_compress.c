@@ -85,6 +85,34 @@ static void a_gain_below_a_sixteenth_stays_raw(void **state)
 	compressor_free(compressor);
 }
 
+/* Whatever came before: text at once, and what gains little within a few frames. */
+static void a_raw_run_does_not_last_for_ever(void **state)
+{
+	struct compressor *compressor = compressor_new();
+	size_t size = 0;
+	int tries = 0;
+
+	(void)state;
+	for (int raw = 0; raw < 20; raw++) {
+		fill_random();
+		for (int i = 0; i < raw; i++)
+			assert_int_equal(compressor_run(compressor, data, BYTES, packed, BYTES,
+							&size),
+					 COMPRESS_RAW);
+		fill_text();
+		assert_int_equal(compressor_run(compressor, data, BYTES, packed, BYTES, &size),
+				 COMPRESS_LZ4);
+	}
+	fill_random();
+	assert_int_equal(compressor_run(compressor, data, BYTES, packed, BYTES, &size),
+			 COMPRESS_RAW);
+	for (size_t i = 0; i < BYTES; i += 64) /* 12 bytes in 64 repeat: found only in earnest */
+		memcpy(data + i, "twelve bytes", 12);
+	while (compressor_run(compressor, data, BYTES, packed, BYTES, &size) != COMPRESS_LZ4)
+		assert_true(++tries < 8);
+	compressor_free(compressor);
+}
+
 static void room_is_never_overrun(void **state)
 {
 	struct compressor *compressor = compressor_new();
@@ -158,6 +186,7 @@ int main(void)
 		cmocka_unit_test(text_shrinks_and_comes_back),
 		cmocka_unit_test(random_bytes_stay_raw),
 		cmocka_unit_test(a_gain_below_a_sixteenth_stays_raw),
+		cmocka_unit_test(a_raw_run_does_not_last_for_ever),
 		cmocka_unit_test(room_is_never_overrun),
 		cmocka_unit_test(raw_restores_only_its_own_size),
 		cmocka_unit_test(unknown_codecs_are_refused),
