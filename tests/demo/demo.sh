@@ -78,7 +78,6 @@ echo "   $SOURCE: $(df -h --output=used "$T/source" | tail -n 1 | xargs) of file
 	"records and 8 MiB of random rewrites a second"
 
 step "A receiver and an agent"
-# shellcheck disable=SC2119  # it takes lines for its configuration, or none
 start_receiver
 start_agent "$NAME" "$SOURCE"
 echo "   receiver on 127.0.0.1:$RECEIVER_PORT, enrolled with a token, TLS 1.3 both ways"
