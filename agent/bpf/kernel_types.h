@@ -29,12 +29,19 @@ struct bio {
 	struct bvec_iter bi_iter;
 };
 
+struct blk_mq_hw_ctx {
+	unsigned int queue_num;
+};
+
 struct request {
 	struct request_queue *q;
+	struct blk_mq_hw_ctx *mq_hctx;
+	int tag;
 	unsigned int cmd_flags;
 	unsigned int __data_len;
 	__u64 __sector;
 	struct bio *bio;
+	struct bio *biotail;
 };
 
 struct request___rq_disk {

@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "agent/bpf/tracker_mark.h"
+#include "agent/bpf/tracker_pending.h"
 
 /* enum tracker_op_kind by operation; user space fills it before loading. */
 const volatile __u8 op_kinds[256];
@@ -153,6 +154,10 @@ static __always_inline void look(struct request *rq, __u32 done_bytes, __u32 pro
 	case TRACKER_OP_WRITE:
 	case TRACKER_OP_RANGES:
 		mark_bios(index, slot, rq, kind);
+		if (program == TRACKER_ISSUE)
+			note_issue(index, slot, rq, kind, cpu);
+		else
+			note_completion(index, slot, rq, kind, done_bytes);
 		break;
 	case TRACKER_OP_COMMAND_IN:
 		if (!rq->__data_len)
@@ -210,20 +215,26 @@ int complete_3(__u64 *ctx)
 	return complete(ctx, TRACKER_COMPLETE_3);
 }
 
-/* The second look: what is issued and never seen to complete counts as written. User space loads the
- * one of the two that fits the tracepoint: until 5.11 the queue came first. */
+/* The second look: what is issued and never seen to complete counts as written. */
+static __always_inline int issued(struct request *rq)
+{
+	__u32 zero = 0;
+
+	look(rq, 0, TRACKER_ISSUE, bpf_map_lookup_elem(&percpu, &zero));
+	return 0;
+}
+
+/* User space loads the one of the two that fits the tracepoint: until 5.11 the queue came first. */
 SEC("tp_btf/block_rq_issue")
 int issue(__u64 *ctx)
 {
-	look((struct request *)ctx[0], 0, TRACKER_ISSUE, 0);
-	return 0;
+	return issued((struct request *)ctx[0]);
 }
 
 SEC("tp_btf/block_rq_issue")
 int issue_with_queue(__u64 *ctx)
 {
-	look((struct request *)ctx[1], 0, TRACKER_ISSUE, 0);
-	return 0;
+	return issued((struct request *)ctx[1]);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -3,7 +3,7 @@
 #ifndef BLKFERRY_AGENT_BPF_TRACKER_MARK_H
 #define BLKFERRY_AGENT_BPF_TRACKER_MARK_H
 
-/* The sizes of dirty, coarse and todo are set before loading. todo is user space's alone: it is here
+/* The sizes of these maps are set before loading. todo is user space's alone: it is here
  * to be pinned with the rest. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -11,7 +11,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u64);
-} dirty SEC(".maps"), coarse SEC(".maps"), todo SEC(".maps");
+} dirty SEC(".maps"), coarse SEC(".maps"), todo SEC(".maps"), pending SEC(".maps");
 
 struct tracker_state state SEC(".data.state");
 

@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define TRACKER_LAYOUT 1u
+#define TRACKER_LAYOUT 2u
 #define TRACKER_MAGIC  0x7272666b6c620a01ull
 
 #define TRACKER_SLOTS_MAX 64
@@ -42,7 +42,7 @@ enum tracker_suspect {
 	TRACKER_SUSPECT_UNKNOWN_OP = 1 << 2,
 	TRACKER_SUSPECT_OUT_OF_RANGE = 1 << 3,
 	TRACKER_SUSPECT_TOO_MANY_BIOS = 1 << 4,
-	TRACKER_SUSPECT_MISSED = 1 << 5, /* set by user space: a completion that no program saw */
+	TRACKER_SUSPECT_MISSED = 1 << 5, /* a completion that no program saw, address unknown */
 };
 
 /* The programs, in the order in which the kernel runs them. */
@@ -62,8 +62,12 @@ struct tracker_slot {
 	__u32 sector_shift; /* sector >> sector_shift is the bit */
 	__u32 dirty_word;   /* where the disk's words begin in `dirty` and `todo` */
 	__u32 words;
-	__u32 coarse_word; /* where its words begin in `coarse` */
-	__u64 reserved[5];
+	__u32 coarse_word;   /* where its words begin in `coarse` */
+	__u32 pending_first; /* where its requests begin in `pending`: hardware queues times tags */
+	__u32 pending_count;
+	__u32 pending_tags; /* of each hardware queue */
+	__u32 reserved_pending;
+	__u64 reserved[3];
 
 	__u64 suspect; /* enum tracker_suspect */
 	__u64 reserved_suspect[7];
@@ -83,8 +87,33 @@ struct tracker_cpu {
 	__u32 inside[TRACKER_COMPLETES]; /* pid + 1 of who runs this program here now; 0: nobody */
 	__u32 reserved;
 	__u64 preempted; /* times a program found another task inside a program on this CPU */
+	__u64 rescued; /* requests that no program saw complete, found when their tag was used again */
 	__u64 writes[TRACKER_SLOTS_MAX];
 };
+
+/* Map `pending`: a request on its way, by hardware queue and tag: set at issue, cleared at completion.
+ * 0: none. Else the first sector, and in the upper bits the number of sectors. */
+#define TRACKER_PENDING_SECTOR_BITS 40
+#define TRACKER_PENDING_UNKNOWN	    (~0ull) /* it has no one address */
+
+static inline __u64 tracker_pending(__u64 start, __u64 end)
+{
+	__u64 most = 1ull << (64 - TRACKER_PENDING_SECTOR_BITS);
+
+	if (end <= start || end - start >= most - 1 || end >> TRACKER_PENDING_SECTOR_BITS)
+		return TRACKER_PENDING_UNKNOWN;
+	return (end - start) << TRACKER_PENDING_SECTOR_BITS | start;
+}
+
+static inline __u64 tracker_pending_start(__u64 pending)
+{
+	return pending & ((1ull << TRACKER_PENDING_SECTOR_BITS) - 1);
+}
+
+static inline __u64 tracker_pending_end(__u64 pending)
+{
+	return tracker_pending_start(pending) + (pending >> TRACKER_PENDING_SECTOR_BITS);
+}
 
 /* While armed: what the programs see of the reads of one disk. */
 struct tracker_sighting {
@@ -110,7 +139,7 @@ struct tracker_header {
 	__u32 slots;
 	__u64 programs_hash; /* of the BPF object: another build replaces the set */
 	__u8 boot_id[16];
-	__u64 dirty_words, coarse_words;
+	__u64 dirty_words, coarse_words, pending_words;
 	__u32 map_ids[8]; /* the maps that belong together, in the order of enum set_map */
 	__u32 program_ids[TRACKER_PROGRAMS];
 	__u64 seen_misses[TRACKER_COMPLETES]; /* recursion_misses at the last look */

@@ -132,6 +132,9 @@ static uint64_t bpf_missed_runs(struct tracker *tracker)
 {
 	uint64_t total = 0;
 
+	/* What the kernel skipped and counted, and what it skipped and did not count. */
+	if (misses_rescued(&self(tracker)->set, &total) < 0)
+		total = 0;
 	for (int i = 0; i < TRACKER_PROGRAMS; i++) {
 		uint64_t misses = 0;
 
@@ -179,18 +182,21 @@ static bool set_fits(const struct tracker_set *set, const struct tracker_options
 {
 	const struct tracker_header *header = &set->state->header;
 	struct tracker_slot slots[TRACKER_SLOTS_MAX] = {0};
-	uint64_t dirty_words, coarse_words;
+	uint64_t dirty_words, coarse_words, pending_words;
 
 	if (header->programs_hash != set_programs_hash() || header->slots != count ||
 	    layout_plan(disks, count, options->bitmap_bytes, slots, &dirty_words, &coarse_words,
 			NULL) < 0 ||
 	    dirty_words != header->dirty_words)
 		return false;
+	pending_plan(slots, count, &pending_words);
 	for (unsigned int i = 0; i < count; i++) {
 		int slot = merge_find(set, &disks[i]);
 
 		if (slot < 0 || !merge_is_same(&set->state->slots[slot], &disks[i]) ||
-		    set->state->slots[slot].sector_shift != slots[i].sector_shift)
+		    set->state->slots[slot].sector_shift != slots[i].sector_shift ||
+		    set->state->slots[slot].pending_tags != slots[i].pending_tags ||
+		    set->state->slots[slot].pending_count != slots[i].pending_count)
 			return false;
 	}
 	return true;

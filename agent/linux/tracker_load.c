@@ -22,6 +22,9 @@ struct loading {
 	struct bpf_map *maps[SET_MAPS];
 	struct bpf_program *programs[TRACKER_PROGRAMS];
 	struct bpf_link *links[TRACKER_PROGRAMS];
+	struct tracker_slot slots[TRACKER_SLOTS_MAX];
+	unsigned int count;
+	uint64_t dirty_words, coarse_words, pending_words;
 };
 
 static int log_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
@@ -57,8 +60,7 @@ static int fault_bpf(struct fault *fault, int error, const char *what)
 					: "");
 }
 
-static int prepare(struct loading *loading, const struct kernel_facts *facts, uint64_t dirty_words,
-		   uint64_t coarse_words)
+static int prepare(struct loading *loading, const struct kernel_facts *facts)
 {
 	struct tracker_bpf *skeleton = loading->skeleton;
 	int r;
@@ -67,6 +69,7 @@ static int prepare(struct loading *loading, const struct kernel_facts *facts, ui
 	loading->maps[SET_DIRTY] = skeleton->maps.dirty;
 	loading->maps[SET_COARSE] = skeleton->maps.coarse;
 	loading->maps[SET_TODO] = skeleton->maps.todo;
+	loading->maps[SET_PENDING] = skeleton->maps.pending;
 	loading->maps[SET_PERCPU] = skeleton->maps.percpu;
 	loading->programs[TRACKER_COMPLETE_1] = skeleton->progs.complete_1;
 	loading->programs[TRACKER_COMPLETE_2] = skeleton->progs.complete_2;
@@ -77,11 +80,15 @@ static int prepare(struct loading *loading, const struct kernel_facts *facts, ui
 	memcpy((void *)skeleton->rodata->op_kinds, facts->op_kinds, sizeof(facts->op_kinds));
 	bpf_program__set_autoload(skeleton->progs.issue, !facts->issue_has_queue);
 	bpf_program__set_autoload(skeleton->progs.issue_with_queue, facts->issue_has_queue);
-	r = bpf_map__set_max_entries(skeleton->maps.dirty, (uint32_t)dirty_words);
+	r = bpf_map__set_max_entries(skeleton->maps.dirty, (uint32_t)loading->dirty_words);
 	if (r == 0)
-		r = bpf_map__set_max_entries(skeleton->maps.todo, (uint32_t)dirty_words);
+		r = bpf_map__set_max_entries(skeleton->maps.todo, (uint32_t)loading->dirty_words);
 	if (r == 0)
-		r = bpf_map__set_max_entries(skeleton->maps.coarse, (uint32_t)coarse_words);
+		r = bpf_map__set_max_entries(skeleton->maps.coarse,
+					     (uint32_t)loading->coarse_words);
+	if (r == 0)
+		r = bpf_map__set_max_entries(skeleton->maps.pending,
+					     (uint32_t)loading->pending_words);
 	return r;
 }
 
@@ -107,20 +114,21 @@ static int note_ids(struct loading *loading, struct tracker_header *header)
 	return 0;
 }
 
-static int fill_state(struct loading *loading, const struct tracker_slot *slots, unsigned int count,
-		      uint64_t dirty_words, uint64_t coarse_words, struct fault *fault)
+static int fill_state(struct loading *loading, struct fault *fault)
 {
 	struct tracker_state *state = &loading->skeleton->data_state->state;
 	struct tracker_header *header = &state->header;
+	const struct tracker_slot *slots = loading->slots;
 	int r;
 
 	header->magic = TRACKER_MAGIC;
 	header->layout = TRACKER_LAYOUT;
-	header->slots = count;
+	header->slots = loading->count;
 	header->programs_hash = set_programs_hash();
-	header->dirty_words = dirty_words;
-	header->coarse_words = coarse_words;
-	memcpy(state->slots, slots, count * sizeof(*slots));
+	header->dirty_words = loading->dirty_words;
+	header->coarse_words = loading->coarse_words;
+	header->pending_words = loading->pending_words;
+	memcpy(state->slots, slots, loading->count * sizeof(*slots));
 	r = process_boot_id(header->boot_id);
 	if (r < 0)
 		return fault_set(fault, FAULT_STOP, -r, "this machine has no boot id: %s",
@@ -128,7 +136,7 @@ static int fill_state(struct loading *loading, const struct tracker_slot *slots,
 	r = note_ids(loading, header);
 	if (r < 0)
 		return fault_bpf(fault, r, "look at");
-	for (unsigned int i = 0; i < count; i++) {
+	for (unsigned int i = 0; i < loading->count; i++) {
 		r = layout_add_device(state->devices,
 				      tracker_device_key(slots[i].major, slots[i].minor), i);
 		if (r == -EEXIST)
@@ -175,25 +183,19 @@ static int pin(struct loading *loading, const char *folder, struct fault *fault)
 }
 
 static int load(struct loading *loading, const char *folder, const struct kernel_facts *facts,
-		const struct tracker_options *options, const struct tracked_disk *disks,
-		unsigned int count, struct fault *fault)
+		struct fault *fault)
 {
-	struct tracker_slot slots[TRACKER_SLOTS_MAX] = {0};
-	uint64_t dirty_words, coarse_words;
-	int r = layout_plan(disks, count, options->bitmap_bytes, slots, &dirty_words, &coarse_words,
-			    fault);
+	int r;
 
-	if (r < 0)
-		return r;
 	loading->skeleton = tracker_bpf__open();
 	if (!loading->skeleton)
 		return fault_bpf(fault, errno, "open");
-	r = prepare(loading, facts, dirty_words, coarse_words);
+	r = prepare(loading, facts);
 	if (r == 0)
 		r = tracker_bpf__load(loading->skeleton);
 	if (r < 0)
 		return fault_bpf(fault, r, "load");
-	r = fill_state(loading, slots, count, dirty_words, coarse_words, fault);
+	r = fill_state(loading, fault);
 	if (r == 0)
 		r = attach(loading, fault);
 	if (r == 0)
@@ -205,10 +207,16 @@ int set_create(const char *folder, const struct kernel_facts *facts,
 	       const struct tracker_options *options, const struct tracked_disk *disks,
 	       unsigned int count, struct fault *fault)
 {
-	struct loading loading = {0};
-	libbpf_print_fn_t former = libbpf_set_print(log_libbpf);
-	int r = load(&loading, folder, facts, options, disks, count, fault);
+	struct loading loading = {.count = count};
+	libbpf_print_fn_t former;
+	int r = layout_plan(disks, count, options->bitmap_bytes, loading.slots,
+			    &loading.dirty_words, &loading.coarse_words, fault);
 
+	if (r < 0)
+		return r;
+	pending_plan(loading.slots, count, &loading.pending_words);
+	former = libbpf_set_print(log_libbpf);
+	r = load(&loading, folder, facts, fault);
 	/* What is pinned lives on; what is not goes with its file descriptors. */
 	for (int i = 0; i < TRACKER_PROGRAMS; i++)
 		bpf_link__destroy(loading.links[i]);

@@ -36,6 +36,7 @@ void merge_take(struct tracker_set *set, unsigned int slot)
 		bitmap_clear(&coarse, chunk, 1);
 	}
 	bitmap_move(&todo, &dirty);
+	pending_take(set, slot);
 }
 
 uint64_t merge_count_dirty(const struct tracker_set *set, unsigned int slot)
@@ -96,6 +97,23 @@ static void add_bits(const struct tracker_slot *slot, struct bitmap *to, const s
 		set_bytes(slot, to, first * from_block_bytes, (first + count) * from_block_bytes);
 }
 
+/* What the old programs saw issued and not yet complete: the new ones may have come too late for its
+ * issue, and they must not be the only ones to see its completion. */
+static void list_pending(const struct tracker_set *from, unsigned int slot,
+			 struct tracker_slot *info, struct bitmap *todo)
+{
+	const struct tracker_slot *old = &from->state->slots[slot];
+
+	for (uint32_t i = 0; i < old->pending_count; i++) {
+		uint64_t note =
+			__atomic_load_n(&from->pending[old->pending_first + i], __ATOMIC_SEQ_CST);
+
+		if (note && note != TRACKER_PENDING_UNKNOWN)
+			set_bytes(info, todo, tracker_pending_start(note) * 512,
+				  tracker_pending_end(note) * 512);
+	}
+}
+
 void merge_disk(struct tracker_set *to, unsigned int slot, const struct tracker_set *from,
 		const struct tracked_disk *disk, enum tracker_broken broken)
 {
@@ -125,6 +143,7 @@ void merge_disk(struct tracker_set *to, unsigned int slot, const struct tracker_
 	add_bits(info, &todo, &bits, layout_block_bytes(old));
 	bits = coarse_of(from, (unsigned int)found);
 	add_bits(info, &todo, &bits, layout_block_bytes(old) * CHUNK_BITS);
+	list_pending(from, (unsigned int)found, info, &todo);
 	if (info->sectors > old->sectors)
 		set_bytes(info, &todo, old->sectors * 512, info->sectors * 512);
 }

@@ -75,6 +75,22 @@ int misses_writes(const struct tracker_set *set, unsigned int slot, uint64_t *re
 	return 0;
 }
 
+int misses_rescued(const struct tracker_set *set, uint64_t *ret_rescued)
+{
+	struct tracker_cpu *cpus;
+	unsigned int count;
+	uint64_t rescued = 0;
+	int r = read_cpus(set, &cpus, &count);
+
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < count; i++)
+		rescued += cpus[i].rescued;
+	free(cpus);
+	*ret_rescued = rescued;
+	return 0;
+}
+
 static void suspect_all(struct tracker_set *set)
 {
 	for (unsigned int i = 0; i < set->state->header.slots; i++)

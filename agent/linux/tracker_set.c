@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,7 +15,8 @@
 
 #include "agent/platform.h"
 
-const char *const set_map_names[SET_MAPS] = {"state", "dirty", "coarse", "todo", "percpu"};
+const char *const set_map_names[SET_MAPS] = {"state", "dirty",	 "coarse",
+					     "todo",  "pending", "percpu"};
 const char *const set_program_names[TRACKER_PROGRAMS] = {"complete_1", "complete_2", "complete_3",
 							 "issue"};
 
@@ -58,9 +60,11 @@ void set_close(struct tracker_set *set)
 	if (set->state) {
 		unmap(set->dirty, set->state->header.dirty_words * sizeof(uint64_t));
 		unmap(set->todo, set->state->header.dirty_words * sizeof(uint64_t));
+		unmap(set->pending, set->state->header.pending_words * sizeof(uint64_t));
 		unmap(set->coarse, set->state->header.coarse_words * sizeof(uint64_t));
 		unmap(set->state, sizeof(*set->state));
 	}
+	free(set->pending_seen);
 	for (int i = 0; i < SET_MAPS; i++)
 		close_fd(&set->map_fds[i]);
 	for (int i = 0; i < TRACKER_PROGRAMS; i++) {
@@ -140,7 +144,8 @@ static int check_header(const struct tracker_set *set, struct fault *fault)
 		return stale(fault, "it is from before this boot");
 	if (header->slots == 0 || header->slots > TRACKER_SLOTS_MAX ||
 	    header->dirty_words > SET_BITMAP_BYTES_MAX / sizeof(uint64_t) ||
-	    header->coarse_words > header->dirty_words)
+	    header->coarse_words > header->dirty_words ||
+	    header->pending_words > SET_BITMAP_BYTES_MAX / sizeof(uint64_t))
 		return stale(fault, "its header makes no sense");
 	for (unsigned int i = 0; i < header->slots; i++) {
 		const struct tracker_slot *slot = &set->state->slots[i];
@@ -151,6 +156,8 @@ static int check_header(const struct tracker_set *set, struct fault *fault)
 		    slot->coarse_word >= header->coarse_words ||
 		    slot->words / TRACKER_CHUNK_WORDS / 64 >=
 			    header->coarse_words - slot->coarse_word ||
+		    slot->pending_count > header->pending_words ||
+		    slot->pending_first > header->pending_words - slot->pending_count ||
 		    memchr(slot->identity, '\0', sizeof(slot->identity)) == NULL)
 			return stale(fault, "its slot %u makes no sense", i);
 	}
@@ -205,10 +212,16 @@ static int open_all(struct tracker_set *set, const char *folder, enum tracker_br
 		r = open_map(set, folder, SET_TODO, sizeof(uint64_t), header->dirty_words,
 			     (void **)&set->todo, fault);
 	if (r == 0)
+		r = open_map(set, folder, SET_PENDING, sizeof(uint64_t), header->pending_words,
+			     (void **)&set->pending, fault);
+	if (r == 0)
 		r = open_map(set, folder, SET_PERCPU, sizeof(struct tracker_cpu), 1, NULL, fault);
 	if (r == 0)
 		r = open_programs(set, folder, fault);
-	return r;
+	if (r < 0)
+		return r;
+	set->pending_seen = calloc(header->pending_words, sizeof(uint64_t));
+	return set->pending_seen ? 0 : fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
 }
 
 int set_open(const char *folder, struct tracker_set *ret_set, enum tracker_broken *ret_broken,

@@ -27,7 +27,15 @@
 /* So that a slot's place in the maps fits 32 bits with room to spare. */
 #define SET_BITMAP_BYTES_MAX (256ull << 20)
 
-enum set_map { SET_STATE, SET_DIRTY, SET_COARSE, SET_TODO, SET_PERCPU, SET_MAPS };
+enum set_map {
+	SET_STATE,
+	SET_DIRTY,
+	SET_COARSE,
+	SET_TODO,
+	SET_PENDING,
+	SET_PERCPU,
+	SET_MAPS,
+};
 
 /* File descriptors are -1 and pointers NULL where there is nothing. */
 struct tracker_set {
@@ -35,8 +43,9 @@ struct tracker_set {
 	int program_fds[TRACKER_PROGRAMS];
 	int link_fds[TRACKER_PROGRAMS];
 	struct tracker_state *state;
-	uint64_t *dirty, *coarse, *todo;
-	uint64_t bytes; /* of kernel memory, all maps */
+	uint64_t *dirty, *coarse, *todo, *pending;
+	uint64_t *pending_seen; /* by a take, in ordinary memory */
+	uint64_t bytes;		/* of kernel memory, all maps */
 };
 
 /* Why bits of a disk may be missing: tracker_slot.broken. Tracking that was broken takes the replica's id
@@ -78,6 +87,17 @@ static inline uint64_t layout_block_bytes(const struct tracker_slot *slot)
 	return 512ull << slot->sector_shift;
 }
 
+/* --- tracker_pending.c: requests on their way ------------------------------------------------------- */
+
+/* How many hardware queues and tags a disk has; both 0 where that cannot be told: its requests are not
+ * followed then. */
+void pending_look(uint32_t major, uint32_t minor, uint32_t *ret_queues, uint32_t *ret_tags);
+/* Gives each slot its place in the map. */
+void pending_plan(struct tracker_slot *slots, unsigned int count, uint64_t *ret_words);
+/* What is on its way, or completed without being seen, goes to todo; it leaves the map only when it is
+ * certain that it has completed. */
+void pending_take(struct tracker_set *set, unsigned int slot);
+
 /* --- tracker_load.c: a new set ------------------------------------------------------------------- */
 
 /* Of the BPF object in this agent. */
@@ -108,6 +128,8 @@ extern const char *const set_program_names[TRACKER_PROGRAMS];
 
 /* --- tracker_misses.c: what the programs did not see -------------------------------------------------- */
 
+/* Requests that no program saw complete and that were found by their tags. 0 or -errno. */
+int misses_rescued(const struct tracker_set *set, uint64_t *ret_rescued);
 /* Runs of a program that the kernel skipped (recursion_misses). 0 or -errno. */
 int misses_count(const struct tracker_set *set, enum tracker_program program, uint64_t *ret_misses);
 /* Looks whether a completion can have been missed by all programs since the last look, and if so makes

@@ -10,6 +10,19 @@ PINS=/sys/fs/bpf/$(basename "$T")
 cleanup_fn remove_pins "$PINS"
 LOAD_S=8
 
+# A loop device has a worker of its own for each block cgroup. Without this the shadow's reads would
+# wait behind the writes, and a bit set at issue, before its write has landed, would never be caught.
+CGROUP=
+for root in /sys/fs/cgroup/blkio /sys/fs/cgroup; do
+	if [ -e "$root/blkio.reset_stats" ] || grep -qw io "$root/cgroup.subtree_control" 2>/dev/null; then
+		CGROUP=$root/$(basename "$T")
+		mkdir "$CGROUP"
+		cleanup_fn rmdir "$CGROUP"
+		break
+	fi
+done
+[ -n "$CGROUP" ] || say "no block cgroups here: a bit that is set too early may go unnoticed"
+
 # load_runs: until LOAD_S are over, or a writer has died
 load_runs()
 {
@@ -52,7 +65,8 @@ start_shadow()
 	: >"$T/shadow.log"
 	start_process "$T/shadow.log" tracker_shadow "$PINS" "$@"
 	SHADOW=$STARTED_PID
-	wait_for 30 "grep -q shadowing '$T/shadow.log' || ! process_lives $SHADOW" "the first copy"
+	[ -z "$CGROUP" ] || echo "$SHADOW" >"$CGROUP/cgroup.procs"
+	wait_for 120 "grep -q shadowing '$T/shadow.log' || ! process_lives $SHADOW" "the first copy"
 	process_lives "$SHADOW" || fail "$(cat "$T/shadow.log")"
 }
 

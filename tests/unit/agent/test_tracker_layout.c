@@ -15,6 +15,8 @@
 #define KI 1024ull
 #define GI (1024 * KI * KI)
 
+#define PENDING 4
+
 static struct tracker_slot slots[TRACKER_SLOTS_MAX];
 static uint64_t dirty_words, coarse_words;
 
@@ -123,6 +125,10 @@ static void make_set(struct tracker_set *set, const struct tracked_disk *disk,
 	set->dirty = calloc(dirty_words, 8);
 	set->todo = calloc(dirty_words, 8);
 	set->coarse = calloc(coarse_words, 8);
+	set->pending = calloc(PENDING, 8);
+	set->pending_seen = calloc(PENDING, 8);
+	set->state->slots[0].pending_count = PENDING;
+	set->state->slots[0].pending_tags = PENDING;
 }
 
 static void free_set(struct tracker_set *set)
@@ -131,6 +137,8 @@ static void free_set(struct tracker_set *set)
 	free(set->dirty);
 	free(set->todo);
 	free(set->coarse);
+	free(set->pending);
+	free(set->pending_seen);
 }
 
 static void take_expands_chunks(void **state)
@@ -152,6 +160,62 @@ static void take_expands_chunks(void **state)
 	assert_true(bitmap_test(&todo, 1) && bitmap_test(&todo, todo.bits - 1));
 	assert_false(bitmap_test(&todo, 2 * 65536 - 1));
 	free_set(&set);
+}
+
+static void what_is_on_its_way_is_listed_by_every_take(void **state)
+{
+	struct tracked_disk disk = disk_of("a", GI);
+	struct tracker_set set;
+	struct bitmap todo;
+
+	(void)state;
+	disk.major = 4095; /* no such disk: never idle */
+	make_set(&set, &disk, 16 << 20);
+	todo = set_todo(&set, 0);
+	set.pending[1] = tracker_pending(80, 97);
+	set.pending[3] = TRACKER_PENDING_UNKNOWN;
+	for (int round = 0; round < 2; round++) {
+		merge_take(&set, 0);
+		assert_int_equal(bitmap_count(&todo), 3);
+		assert_true(bitmap_test(&todo, 10) && bitmap_test(&todo, 12));
+		bitmap_clear(&todo, 0, todo.bits);
+	}
+	assert_int_equal(set.state->slots[0].suspect, 0);
+	set.pending[1] = 0;
+	merge_take(&set, 0);
+	assert_true(bitmap_is_empty(&todo));
+	free_set(&set);
+}
+
+static void notes_hold_any_range_or_say_that_they_cannot(void **state)
+{
+	uint64_t note = tracker_pending(123456789, 123456789 + 8388608);
+
+	(void)state;
+	assert_int_equal(tracker_pending_start(note), 123456789);
+	assert_int_equal(tracker_pending_end(note), 123456789 + 8388608);
+	assert_true(tracker_pending(0, 1) != 0);
+	assert_true(tracker_pending(5, 5) == TRACKER_PENDING_UNKNOWN);
+	assert_true(tracker_pending(0, 1 << 24) == TRACKER_PENDING_UNKNOWN);
+	assert_true(tracker_pending(1ull << 40, (1ull << 40) + 1) == TRACKER_PENDING_UNKNOWN);
+}
+
+static void merge_lists_what_the_old_set_saw_on_its_way(void **state)
+{
+	struct tracked_disk disk = disk_of("a", GI);
+	struct tracker_set old, new;
+	struct bitmap todo;
+
+	(void)state;
+	make_set(&old, &disk, 16 << 20);
+	make_set(&new, &disk, 16 << 20);
+	old.pending[2] = tracker_pending(160, 168);
+	merge_disk(&new, 0, &old, &disk, TRACKER_BROKEN_FRESH);
+	todo = set_todo(&new, 0);
+	assert_int_equal(bitmap_count(&todo), 1);
+	assert_true(bitmap_test(&todo, 20));
+	free_set(&old);
+	free_set(&new);
 }
 
 static void merge_keeps_bits_across_block_sizes(void **state)
@@ -245,6 +309,9 @@ int main(void)
 		cmocka_unit_test(devices_that_collide_are_all_found),
 		cmocka_unit_test(nested_misses_are_unsafe_only_if_all_grew_and_preempted),
 		cmocka_unit_test(take_expands_chunks),
+		cmocka_unit_test(what_is_on_its_way_is_listed_by_every_take),
+		cmocka_unit_test(notes_hold_any_range_or_say_that_they_cannot),
+		cmocka_unit_test(merge_lists_what_the_old_set_saw_on_its_way),
 		cmocka_unit_test(merge_keeps_bits_across_block_sizes),
 		cmocka_unit_test(growth_lists_the_new_area_and_forgets_the_replica),
 		cmocka_unit_test(replaced_disk_forgets_the_replica),
