@@ -125,10 +125,11 @@ static int context_make(enum tls_side side, const char *ca_path, const char *cer
 	if (!context)
 		return fault_set(fault, FAULT_STOP, EIO, "cannot set up TLS: %s",
 				 pki_openssl_error());
-	if (ca_path)
-		error = load_ca(context, ca_path, fault);
-	if (!error && certificate_path)
+	if (certificate_path)
 		error = load_own(context, certificate_path, key_path, fault);
+	/* After the certificate: a chain belongs to the one that was loaded last. */
+	if (!error && ca_path)
+		error = load_ca(context, ca_path, fault);
 	if (error) {
 		tls_context_free(context);
 		return error;

@@ -3,6 +3,7 @@
 #include "tls_fixture.h"
 
 #include <unistd.h>
+#include <openssl/x509v3.h>
 
 /* Both ends refuse, and say what matters in their own words. */
 static void assert_refused(struct pair *pair, int agent_error, const char *agent_words,
@@ -123,6 +124,50 @@ static void a_machine_cannot_pose_as_the_receiver(void **state)
 		  TLS_ALPN_SESSION);
 	assert_refused(&pair, EKEYREJECTED, "the peer is no receiver", EKEYREJECTED,
 		       "not a receiver's");
+}
+
+/* A certificate of the CA that OpenSSL would take for any purpose, since it names none: the role counts. */
+static void make_certificate_without_usage(const char *name, const char *uri)
+{
+	EVP_PKEY *key = pki_key_new(), *ca_key;
+	X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, uri);
+	X509 *ca, *leaf = X509_new();
+
+	assert_int_equal(pki_certificate_load(path_of("ca/ca.pem"), &ca, NULL), 0);
+	assert_int_equal(pki_key_load(path_of("ca/ca.key"), &ca_key, NULL), 0);
+	assert_non_null(extension);
+	assert_true(X509_set_version(leaf, X509_VERSION_3) &&
+		    ASN1_INTEGER_set(X509_get_serialNumber(leaf), 4711) &&
+		    X509_gmtime_adj(X509_getm_notBefore(leaf), -DAY_S) &&
+		    X509_gmtime_adj(X509_getm_notAfter(leaf), DAY_S) &&
+		    X509_set_pubkey(leaf, key) &&
+		    X509_set_issuer_name(leaf, X509_get_subject_name(ca)) &&
+		    X509_add_ext(leaf, extension, -1) && X509_sign(leaf, ca_key, EVP_sha256()));
+	write_text(path_of("%s.pem", name), pki_certificate_to_pem(leaf));
+	write_text(path_of("%s.key", name), pki_key_to_pem(key));
+	X509_EXTENSION_free(extension);
+	X509_free(leaf);
+	X509_free(ca);
+	EVP_PKEY_free(ca_key);
+	EVP_PKEY_free(key);
+}
+
+static void without_a_usage_the_role_counts(void **state)
+{
+	struct pair pair;
+
+	(void)state;
+	make_certificate_without_usage("any", "URI:urn:blkferry:machine:any");
+	pair_meet(&pair, agent_context("ca", "web1"), receiver_context("ca", "any"),
+		  TLS_ALPN_SESSION);
+	assert_int_equal(pair.agent.error, -EKEYREJECTED);
+	assert_non_null(strstr(pair.agent.fault.text, "the peer is no receiver"));
+	pair_free(&pair);
+
+	make_certificate_without_usage("any", "URI:urn:blkferry:receiver");
+	pair_meet(&pair, agent_context("ca", "any"), receiver_context("ca", "ca/receiver"),
+		  TLS_ALPN_SESSION);
+	assert_refused(&pair, EACCES, "not a machine's", EKEYREJECTED, "the peer is no machine");
 }
 
 static void the_receiver_cannot_pose_as_a_machine(void **state)
@@ -390,6 +435,7 @@ int main(void)
 		cmocka_unit_test(a_machine_of_another_ca_is_refused),
 		cmocka_unit_test(a_machine_cannot_pose_as_the_receiver),
 		cmocka_unit_test(the_receiver_cannot_pose_as_a_machine),
+		cmocka_unit_test(without_a_usage_the_role_counts),
 		cmocka_unit_test(a_session_without_certificate_is_refused),
 		cmocka_unit_test(an_unknown_alpn_is_refused),
 		cmocka_unit_test(enrolment_needs_no_certificate_but_the_right_ca),
