@@ -80,6 +80,7 @@ void data_serve(struct machine *machine, struct frame_link *link, const struct w
 	int error;
 
 	if (!session) {
+		log_info("%s: a data connection was refused: %s", machine->name, fault.text);
 		frame_send_error(link, WIRE_ERROR_PROTOCOL, fault.class, fault.text);
 		return;
 	}

@@ -113,6 +113,8 @@ static void serve_session(struct connection *connection)
 	} else if (hello.role == WIRE_ROLE_DATA) {
 		data_serve(machine, &link, &hello);
 	} else {
+		log_warning("%s (%s): unknown role %u in HELLO", connection->peer, identity.name,
+			    hello.role);
 		frame_send_error(&link, WIRE_ERROR_PROTOCOL, FAULT_STOP, "unknown role in HELLO");
 	}
 	frame_link_fini(&link);

@@ -250,13 +250,13 @@ static void read_control(struct session *session, struct fault *fault)
 	do {
 		error = frame_receive(session->link, buffer, sizeof(buffer), &type, &length, 0,
 				      fault);
-		if (error)
-			return;
-		os_mutex_lock(&session->lock);
-		session->heard_ns = os_monotonic_ns();
-		os_mutex_unlock(&session->lock);
-		error = dispatch(session, type, buffer, length, fault);
-		if (error == -EPROTO)
+		if (!error) {
+			os_mutex_lock(&session->lock);
+			session->heard_ns = os_monotonic_ns();
+			os_mutex_unlock(&session->lock);
+			error = dispatch(session, type, buffer, length, fault);
+		}
+		if (error == -EPROTO || error == -EMSGSIZE)
 			frame_send_error(session->link, WIRE_ERROR_PROTOCOL, fault->class,
 					 fault->text);
 	} while (!error);
