@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+#
+# What the fault tests share, on top of functions.sh: a small source that is written all the time, the proof
+# that its replica becomes identical in spite of all, and looks at messages and exit statuses.
+
+# shellcheck source=tests/functions.sh
+. "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
+
+# make_source [SIZE]: a loop disk with ext4, mounted at $T/source. Sets SOURCE to the device.
+make_source()
+{
+	make_disk "${1:-128M}"
+	SOURCE=$LOOP
+	make_filesystem ext4 "$SOURCE" "$T/source" -b 4096
+	# So that a full copy has something to carry, and a bandwidth limit makes it as long as wanted.
+	head -c "${2:-24M}" /dev/urandom >"$T/source/filling"
+}
+
+# start_writer: a program that writes to the source until stop_writer. Sets WRITER.
+start_writer()
+{
+	start_process "$T/writer.log" writer run "$T/source" --progress "$T/progress" \
+		--rewrite-mib 8 --rewrite-mib-per-s "${1:-2}" --records-per-s 100
+	WRITER=$STARTED_PID
+	wait_for 60 "[ -s '$T/progress' ]" "the writer's first records"
+}
+
+stop_writer()
+{
+	[ -n "${WRITER:-}" ] || return 0
+	process_lives "$WRITER" || fail "the writer ended"
+	end_process "$WRITER"
+	WRITER=
+}
+
+acknowledged_records()
+{
+	echo "$((10#$(cat "$T/progress")))"
+}
+
+# The writer goes on: its file system is not frozen. A look that may fail, for wait_for.
+writer_moves()
+{
+	local before
+	before=$(acknowledged_records)
+	wait_until "${1:-10}" "[ \$(acknowledged_records) -gt $before ]"
+}
+
+# wait_ready NAME [DEADLINE_S]
+wait_ready()
+{
+	wait_for "${2:-90}" "[ \"\$(status $1 .ready)\" = true ]" "$1 to be ready"
+}
+
+# wait_phase NAME PHASE [DEADLINE_S]
+wait_phase()
+{
+	wait_for "${3:-60}" "[ \"\$(status $1 .phase)\" = $2 ]" "$1 to be in phase $2"
+}
+
+# wait_message LOG TEXT [DEADLINE_S]: until the daemon has said TEXT (fixed words) since mark_log.
+wait_message()
+{
+	wait_for "${3:-60}" "tail -n +$((${LOG_MARKS[$1]:-0} + 1)) '$1' | grep -qF -- '${2//\'/\'\\\'\'}'" \
+		"the message \"$2\" in $(basename "$1")"
+}
+
+# mark_log LOG: what is there already is not what wait_message looks for.
+declare -A LOG_MARKS
+mark_log()
+{
+	LOG_MARKS[$1]=$(wc -l <"$1")
+}
+
+# wait_last_error NAME TEXT: until the status names what is wrong.
+wait_last_error()
+{
+	wait_for "${3:-60}" "status $1 .last_error | grep -qF -- '${2//\'/\'\\\'\'}'" \
+		"\"$2\" as last error of $1"
+}
+
+# expect_exit STATUS TEXT COMMAND...: it must end with STATUS and say TEXT (fixed words).
+expect_exit()
+{
+	local expected=$1 text=$2 result=0 output
+	shift 2
+	output=$("$@" 2>&1 </dev/null) || result=$?
+	[ "$result" = "$expected" ] ||
+		fail "exit status $result instead of $expected from: $* (it said: $output)"
+	grep -qF -- "$text" <<<"$output" || fail "\"$text\" is not what it said to $*: $output"
+}
+
+# become_identical NAME [TARGET_FILE]: the writer stops, and then both sides are the same, for verify and
+# byte by byte.
+become_identical()
+{
+	local name=$1 target=${2:-}
+	wait_ready "$name"
+	stop_writer
+	sync -f "$T/source"
+	wait_ready "$name"
+	[ -n "$target" ] || target=$(status "$name" '.disks[0].path')
+	ferry verify "$name" >"$T/verify.out" 2>&1 || fail "verify: $(cat "$T/verify.out")"
+	# The last pass may be under way still.
+	wait_until 30 "compare '$SOURCE' '$target'" ||
+		fail "source and target differ: $(compare "$SOURCE" "$target" 2>&1 | head -n 20)"
+	say "$name: identical ($(tail -n 1 "$T/verify.out"))"
+}
