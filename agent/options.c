@@ -42,6 +42,18 @@ static const struct config_key keys[] = {
 	{.name = NULL},
 };
 
+/* What config_read cannot know: whether there is an address in it. */
+static int check_values(const char *path, const struct agent_options *options, struct fault *fault)
+{
+	char host[256];
+	uint16_t port;
+
+	if (!options->receiver ||
+	    !options_split_host(options->receiver, host, sizeof(host), &port, fault))
+		return 0;
+	return fault_prefix(fault, "%s: receiver", path);
+}
+
 int options_read(const char *path, struct agent_options *ret_options, struct fault *fault)
 {
 	struct agent_options options = {
@@ -61,6 +73,8 @@ int options_read(const char *path, struct agent_options *ret_options, struct fau
 		error = fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
 	else if (strcmp(path, OPTIONS_PATH) != 0 || os_file_exists(path))
 		error = config_read(path, keys, &options, NULL, fault);
+	if (!error)
+		error = check_values(path, &options, fault);
 	if (error) {
 		options_fini(&options);
 		return error;

@@ -11,6 +11,7 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "common/os_clock.h"
+#include "receiver/target.h"
 
 #define START_TIMEOUT_NS (600 * NS_PER_S)
 
@@ -89,7 +90,21 @@ static int on_instance(void *target, const char *instance, const struct config_k
 	if (!machine)
 		return fault_set(fault, FAULT_STOP, E2BIG, "more than %d machines",
 				 OPTIONS_MACHINES_MAX);
+	if (strncmp(key->name, "disk", 4) == 0 && target_check_uri(value, fault))
+		return -EINVAL;
 	return config_set(key, machine, value, fault);
+}
+
+/* What config_read cannot know: whether there is an address in it. */
+static int check_values(const char *path, const struct receiver_options *options,
+			struct fault *fault)
+{
+	char address[256];
+	uint16_t port;
+
+	return options_split_listen(options->listen, address, sizeof(address), &port, fault)
+		       ? fault_prefix(fault, "%s", path)
+		       : 0;
 }
 
 int options_read(const char *path, struct receiver_options *ret_options, struct fault *fault)
@@ -111,6 +126,8 @@ int options_read(const char *path, struct receiver_options *ret_options, struct 
 		error = fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
 	else if (strcmp(path, OPTIONS_PATH) != 0 || access(path, F_OK) == 0)
 		error = config_read(path, keys, &options, on_instance, fault);
+	if (!error)
+		error = check_values(path, &options, fault);
 	if (error) {
 		options_fini(&options);
 		return error;

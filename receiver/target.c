@@ -128,11 +128,26 @@ static int check_path(const char *uri, const char *path, struct fault *fault)
 		uri);
 }
 
+int target_check_uri(const char *uri, struct fault *fault)
+{
+	if (is_nbd(uri) || is_auto(uri))
+		return 0;
+	if (has_scheme(uri, "file") || has_scheme(uri, "block"))
+		return check_path(uri, strchr(uri, ':') + 1, fault);
+	return fault_set(
+		fault, FAULT_STOP, EINVAL,
+		"target \"%s\" is not known: auto, nbd://HOST[:PORT][/EXPORT], nbds://..., "
+		"nbd+unix:///EXPORT?socket=PATH, file:/PATH or block:/dev/X is expected",
+		uri);
+}
+
 static int open_variant(const char *uri, const char *storage_folder, const char *name,
 			uint64_t size_bytes, struct target **ret_target, struct fault *fault)
 {
-	int error;
+	int error = target_check_uri(uri, fault);
 
+	if (error)
+		return error;
 	if (is_nbd(uri))
 		return target_nbd_open(uri, size_bytes, ret_target, fault);
 	if (is_auto(uri)) {
@@ -141,21 +156,9 @@ static int open_variant(const char *uri, const char *storage_folder, const char 
 			return error;
 		return target_auto_open(storage_folder, name, size_bytes, ret_target, fault);
 	}
-	if (has_scheme(uri, "file") || has_scheme(uri, "block")) {
-		const char *path = strchr(uri, ':') + 1;
-
-		error = check_path(uri, path, fault);
-		if (error)
-			return error;
-		return has_scheme(uri, "file")
-			       ? target_file_open(path, size_bytes, ret_target, fault)
-			       : target_block_open(path, size_bytes, ret_target, fault);
-	}
-	return fault_set(
-		fault, FAULT_STOP, EINVAL,
-		"target \"%s\" is not known: auto, nbd://HOST[:PORT][/EXPORT], nbds://..., "
-		"nbd+unix:///EXPORT?socket=PATH, file:/PATH or block:/dev/X is expected",
-		uri);
+	return has_scheme(uri, "file")
+		       ? target_file_open(strchr(uri, ':') + 1, size_bytes, ret_target, fault)
+		       : target_block_open(strchr(uri, ':') + 1, size_bytes, ret_target, fault);
 }
 
 int target_open(const char *uri, const char *storage_folder, const char *name, uint64_t size_bytes,

@@ -45,6 +45,8 @@ typedef void target_done_fn(void *context, int error);
  * that cannot be reached. */
 int target_open(const char *uri, const char *storage_folder, const char *name, uint64_t size_bytes,
 		struct target **ret_target, struct fault *fault);
+/* Is this a URI that target_open could take? For configurations: opens nothing. Fault STOP. */
+int target_check_uri(const char *uri, struct fault *fault);
 const struct target_info *target_info(const struct target *target);
 void target_close(struct target *target); /* after all its channels are closed */
 /* auto: ends the nbdkit and, when remove_data is set, deletes the file. Nothing for the others. */
