@@ -113,21 +113,21 @@ static void describe(struct freezer *freezer)
 	}
 }
 
-static bool is_all_thawed(const struct freezer *freezer)
+static bool is_settled(const struct freezer *freezer)
 {
 	const struct watchdog_board *board = freezer->watchdog.board;
 
+	if (board && atomic_load(&board->verdict) == VERDICT_COMMITTED)
+		return true;
 	for (unsigned int i = 0; board && i < freezer->list.count; i++)
 		if (atomic_load(&board->states[i]) != FREEZE_IDLE)
 			return false;
 	return true;
 }
 
-static void release(struct freezer *freezer)
+static void destroy(struct freezer *freezer)
 {
-	if (atomic_fetch_sub(&freezer->references, 1) > 1)
-		return;
-	if (is_all_thawed(freezer))
+	if (is_settled(freezer))
 		watchdog_end(&freezer->watchdog);
 	else
 		watchdog_abandon(&freezer->watchdog);
@@ -167,7 +167,7 @@ int freezer_open(const struct system_roots *roots, const struct freeze_list *lis
 	if (result == 0 && watchdog_board_new(&freezer->watchdog) < 0)
 		result = fault_set(fault, FAULT_RETRY, ENOMEM, "out of memory");
 	if (result < 0) {
-		release(freezer);
+		destroy(freezer);
 		return result;
 	}
 	describe(freezer);
@@ -230,6 +230,7 @@ static void run_freezing(void *argument)
 	struct freezer *freezer = argument;
 	unsigned int i = 0;
 	int result = 0;
+	bool is_last;
 
 	while (result == 0 && i < freezer->list.count) {
 		result = watchdog_freeze_one(freezer->watchdog.board, i, &freezer->targets[i],
@@ -241,9 +242,12 @@ static void run_freezing(void *argument)
 	freezer->result = result;
 	freezer->failed = i;
 	freezer->is_freezing = false;
+	/* In the lock, so that who sees that we have ended sees that we have let go as well. */
+	is_last = atomic_fetch_sub(&freezer->references, 1) == 1;
 	os_cond_broadcast(&freezer->has_ended);
 	os_mutex_unlock(&freezer->lock);
-	release(freezer);
+	if (is_last)
+		destroy(freezer);
 }
 
 /* Waits for the thread. Returns false when the deadline came first. */
@@ -381,7 +385,7 @@ int freezer_commit(struct freezer *freezer, struct fault *fault)
 	    !watchdog_decide(freezer->watchdog.board, VERDICT_COMMITTED, NULL))
 		return fault_set(fault, FAULT_STOP, ETIMEDOUT,
 				 "too late: the file systems were thawed at the deadline");
-	watchdog_end(&freezer->watchdog);
+	watchdog_dismiss(&freezer->watchdog);
 	return 0;
 }
 
@@ -392,8 +396,14 @@ pid_t freezer_watchdog_pid(const struct freezer *freezer)
 
 void freezer_free(struct freezer *freezer)
 {
+	bool is_last;
+
 	if (!freezer)
 		return;
 	freezer_thaw(freezer);
-	release(freezer);
+	os_mutex_lock(&freezer->lock);
+	is_last = atomic_fetch_sub(&freezer->references, 1) == 1;
+	os_mutex_unlock(&freezer->lock);
+	if (is_last)
+		destroy(freezer);
 }

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/linux/watchdog_fork.h"
 #include "common/os_clock.h"
 
 #define RETRY_NS     (20 * NS_PER_MS) /* between two tries at what is just being frozen */
@@ -289,7 +290,7 @@ int watchdog_start(struct watchdog *watchdog, const struct freeze_target *target
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
 	child.socket = ends[1];
-	pid = fork();
+	pid = watchdog_fork();
 	if (pid == 0) {
 		run_child(&child);
 		_exit(0);
@@ -326,14 +327,21 @@ void watchdog_abandon(struct watchdog *watchdog)
 	watchdog->pid = 0;
 }
 
-void watchdog_end(struct watchdog *watchdog)
+void watchdog_dismiss(const struct watchdog *watchdog)
 {
 	char end = BYTE_END;
+
+	if (watchdog->pid != 0)
+		(void)send(watchdog->socket, &end, 1, MSG_NOSIGNAL);
+}
+
+void watchdog_end(struct watchdog *watchdog)
+{
 	uint64_t until_ns = os_monotonic_ns() + END_NS;
 
 	if (watchdog->pid == 0)
 		return;
-	(void)send(watchdog->socket, &end, 1, MSG_NOSIGNAL);
+	watchdog_dismiss(watchdog);
 	/* It may be stuck on a file system for a moment. Then init reaps it, or we when we look. */
 	while (waitpid(watchdog->pid, NULL, WNOHANG) == 0 && os_monotonic_ns() < until_ns)
 		os_sleep_ns(NS_PER_MS);

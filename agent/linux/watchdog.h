@@ -61,7 +61,9 @@ int watchdog_start(struct watchdog *watchdog, const struct freeze_target *target
 		   unsigned int count, const struct freeze_ops *ops, uint64_t deadline_ns);
 /* False when it has ended, whatever made it. */
 bool watchdog_lives(const struct watchdog *watchdog);
-/* Ends it without a thaw: nothing is frozen any more, or it was committed. */
+/* Lets it end without a thaw: nothing is frozen any more, or it was committed. */
+void watchdog_dismiss(const struct watchdog *watchdog);
+/* The same, and waits for its end. */
 void watchdog_end(struct watchdog *watchdog);
 /* Leaves it to it to thaw what would not thaw for us. */
 void watchdog_abandon(struct watchdog *watchdog);

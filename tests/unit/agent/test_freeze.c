@@ -22,6 +22,7 @@
 
 #include <cmocka.h>
 
+#include "agent/linux/watchdog_fork.h"
 #include "common/os_clock.h"
 
 #define COUNT	    3
@@ -257,10 +258,10 @@ static void what_was_committed_is_never_thawed(void **state)
 	assert_int_equal(freezer_freeze(freezer, os_monotonic_ns() + SOON_NS, &fault), 0);
 	watchdog = freezer_watchdog_pid(freezer);
 	assert_int_equal(freezer_commit(freezer, &fault), 0);
-	assert_true(kill(watchdog, 0) < 0);
 	freezer_thaw(freezer);
 	freezer_free(freezer);
 	freezer = NULL;
+	assert_true(kill(watchdog, 0) < 0);
 	while (os_monotonic_ns() < past_ns)
 		os_sleep_ns(NS_PER_MS);
 	assert_int_equal(frozen_count(), COUNT);
@@ -383,6 +384,27 @@ static void the_watchdog_keeps_only_what_it_needs_and_ignores_signals(void **sta
 	assert_int_equal(freezer_commit(freezer, &fault), 0);
 }
 
+static void large_private_mappings_are_not_forked(void **state)
+{
+	static const char text[] =
+		"560000000000-560000400000 rw-p 00000000 00:00 0                  [heap]\n"
+		"7f0000000000-7f0000200000 rw-s 00000000 00:01 7                  /dev/zero\n"
+		"7f0001000000-7f0001200000 rw-p 00000000 00:00 0 \n"
+		"7f0002000000-7f0002200000 r--p 00000000 00:00 0 \n"
+		"7f0003000000-7f0003001000 rw-p 00000000 00:00 0 \n"
+		"7f0004000000-7f0004800000 rw-p 00000000 00:00 0 \n"
+		"7f0005000000-7f0005200000 rw-p 00001000 08:01 9                  /lib/libc.so\n"
+		"nonsense\n7f0006000000-\n-1-2 rw-p 00000000 00:00 0\n"
+		"7ffc00000000-7ffc00800000 rw-p 00000000 00:00 0                  [stack]";
+	struct fork_regions regions;
+
+	watchdog_fork_parse(text, sizeof(text) - 1, 0x7f0004000123, &regions);
+	assert_int_equal(regions.count, 2);
+	assert_int_equal(regions.regions[0].start, 0x560000000000);
+	assert_int_equal(regions.regions[0].length, 0x400000);
+	assert_int_equal(regions.regions[1].start, 0x7f0001000000);
+}
+
 static void nothing_to_freeze_is_fine(void **state)
 {
 	struct freeze_list none = {.entries = NULL};
@@ -444,6 +466,7 @@ int main(void)
 		TEST(without_a_watchdog_there_is_no_commit),
 		TEST(the_watchdog_keeps_only_what_it_needs_and_ignores_signals),
 		TEST(nothing_to_freeze_is_fine),
+		cmocka_unit_test(large_private_mappings_are_not_forked),
 		TEST(what_cannot_be_frozen_is_named_by_the_check),
 		cmocka_unit_test(fences_have_names),
 	};
