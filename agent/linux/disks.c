@@ -34,28 +34,36 @@ static void fill_tracked(const struct block_tree *tree, const struct surveyed_di
 		disk->sequence = number;
 }
 
-/* "/dev/vda (256.0 GiB, serial), /dev/vdb (...)", for messages. */
+/* "/dev/vda (256.0 GiB, serial)" added to text at length. Returns false when it does not fit. */
+static bool describe(const struct disk_survey *survey, const struct surveyed_disk *disk, char *text,
+		     size_t size, size_t *length)
+{
+	const char *identity = identity_choose(&disk->names, disk->path);
+	bool has_name = strcmp(identity, disk->path) != 0;
+	char item[320], bytes[32];
+
+	units_format_bytes(survey->tree.devices[disk->device].size_bytes, bytes, sizeof(bytes));
+	snprintf(item, sizeof(item), "%s%s (%s%s%s)", *length ? ", " : "", disk->path, bytes,
+		 has_name ? ", " : "", has_name ? identity : "");
+	if (*length + strlen(item) + sizeof(", ...") > size) {
+		snprintf(text + *length, size - *length, "%s...", *length ? ", " : "");
+		return false;
+	}
+	*length += (size_t)snprintf(text + *length, size - *length, "%s", item);
+	return true;
+}
+
+/* All disks for a message, those first that auto may choose: there may be many loop disks. */
 static void describe_all(const struct disk_survey *survey, char *text, size_t size)
 {
+	bool has_room = true;
 	size_t length = 0;
 
 	snprintf(text, size, "%s", survey->count ? "" : "no disk at all");
-	for (unsigned int i = 0; i < survey->count; i++) {
-		const struct surveyed_disk *disk = &survey->disks[i];
-		const char *identity = identity_choose(&disk->names, disk->path);
-		bool has_name = strcmp(identity, disk->path) != 0;
-		char item[320], bytes[32];
-
-		units_format_bytes(survey->tree.devices[disk->device].size_bytes, bytes,
-				   sizeof(bytes));
-		snprintf(item, sizeof(item), "%s%s (%s%s%s)", i ? ", " : "", disk->path, bytes,
-			 has_name ? ", " : "", has_name ? identity : "");
-		if (length + strlen(item) + sizeof(", ...") > size) {
-			snprintf(text + length, size - length, ", ...");
-			return;
-		}
-		length += (size_t)snprintf(text + length, size - length, "%s", item);
-	}
+	for (int is_unfit = 0; is_unfit <= 1; is_unfit++)
+		for (unsigned int i = 0; has_room && i < survey->count; i++)
+			if ((survey->disks[i].unfit[0] != '\0') == is_unfit)
+				has_room = describe(survey, &survey->disks[i], text, size, &length);
 }
 
 static int fault_with_list(const struct disk_survey *survey, struct fault *fault, int error,

@@ -2,6 +2,7 @@
 /* What every whole disk of the machine holds: mounted file systems, swap, LVM; and what forbids it. */
 #include "agent/linux/disks.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -59,21 +60,58 @@ static void note_holding(struct disk_survey *survey, unsigned int device, const 
 	}
 }
 
+/* Its super block has no device number of a disk. */
 static void note_btrfs(struct disk_survey *survey, const struct mount *mount)
 {
 	bool is_member[TREE_DEVICES_MAX] = {false};
-	int device = tree_find_path(&survey->tree, mount->source);
 
-	/* Its super block has no device number, and every subvolume has another one. */
-	if (device < 0 || survey->is_mounted[device])
-		return;
-	tree_mark_btrfs(&survey->tree, (unsigned int)device, is_member);
+	tree_mark_btrfs(&survey->tree, mount->source, is_member);
 	for (unsigned int i = 0; i < survey->tree.count; i++) {
-		if (!is_member[i])
+		if (!is_member[i] || survey->is_mounted[i])
 			continue;
 		survey->is_mounted[i] = true;
 		note_holding(survey, i, mount->point, mount->type);
 	}
+}
+
+/* The log and realtime devices of an XFS. */
+static void note_xfs_devices(struct disk_survey *survey, const struct mount *mount)
+{
+	static const char *const options[] = {"logdev=", "rtdev="};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		const char *option = strstr(mount->options, options[i]);
+		char path[SYSFS_PATH_MAX];
+		int device;
+
+		if (!option)
+			continue;
+		option += strlen(options[i]);
+		snprintf(path, sizeof(path), "%.*s", (int)strcspn(option, ","), option);
+		device = tree_find_path(&survey->tree, path);
+		if (device >= 0)
+			note_holding(survey, (unsigned int)device, "a part of", mount->point);
+	}
+}
+
+/* The journals of ext4 that lie on devices of their own: /proc/fs/jbd2 names each journal, an external one
+ * by its device alone ("sdb1"), an internal one with its inode behind ("sda1-8"). */
+static void note_external_journals(struct disk_survey *survey)
+{
+	char path[SYSFS_PATH_MAX];
+	struct dirent *entry;
+	DIR *folder;
+
+	snprintf(path, sizeof(path), "%s/fs/jbd2", survey->tree.roots.proc);
+	folder = opendir(path);
+	while (folder && (entry = readdir(folder))) {
+		int device = tree_find_name(&survey->tree, entry->d_name);
+
+		if (device >= 0)
+			note_holding(survey, (unsigned int)device, "journal", "");
+	}
+	if (folder)
+		closedir(folder);
 }
 
 static int note_mounts(struct disk_survey *survey)
@@ -97,8 +135,11 @@ static int note_mounts(struct disk_survey *survey)
 			continue;
 		survey->is_mounted[device] = true;
 		note_holding(survey, (unsigned int)device, mount->point, mount->type);
+		if (strcmp(mount->type, "xfs") == 0)
+			note_xfs_devices(survey, mount);
 	}
 	mounts_fini(&table);
+	note_external_journals(survey);
 	return 0;
 }
 

@@ -276,35 +276,49 @@ bool tree_is_on(const struct block_tree *tree, unsigned int device, unsigned int
 	return is_leaf[disk];
 }
 
-/* /sys/fs/btrfs/UUID/devices lists the members of a mounted file system by name. */
-void tree_mark_btrfs(const struct block_tree *tree, unsigned int device, bool *is_member)
+/* /sys/fs/btrfs/UUID/devices lists the members of a mounted file system by name. Reads one of those
+ * folders; with a device, only if it is among them. */
+static void mark_members(const struct block_tree *tree, const char *uuid, int device,
+			 bool *is_member)
 {
-	char path[SYSFS_PATH_MAX];
+	char path[SYSFS_PATH_MAX], member_path[SYSFS_PATH_MAX + SYSFS_NAME_MAX];
 	struct dirent *entry;
-	DIR *folder, *members;
+	DIR *folder;
 
-	is_member[device] = true;
-	snprintf(path, sizeof(path), "%s/fs/btrfs", tree->roots.sys);
+	if (snprintf(path, sizeof(path), "%s/fs/btrfs/%s/devices", tree->roots.sys, uuid) >=
+	    (int)sizeof(path))
+		return;
+	if (device >= 0) {
+		snprintf(member_path, sizeof(member_path), "%s/%s", path,
+			 tree->devices[device].name);
+		if (access(member_path, F_OK) != 0)
+			return;
+	}
 	folder = opendir(path);
 	while (folder && (entry = readdir(folder))) {
-		int length = snprintf(path, sizeof(path), "%s/fs/btrfs/%s/devices/%s",
-				      tree->roots.sys, entry->d_name, tree->devices[device].name);
+		int member = tree_find_name(tree, entry->d_name);
 
-		if (entry->d_name[0] == '.' || length < 0 || length >= (int)sizeof(path) ||
-		    access(path, F_OK) != 0)
-			continue;
-		*strrchr(path, '/') = '\0';
-		members = opendir(path);
-		while (members && (entry = readdir(members))) {
-			int member = tree_find_name(tree, entry->d_name);
-
-			if (member >= 0)
-				is_member[member] = true;
-		}
-		if (members)
-			closedir(members);
-		break;
+		if (member >= 0)
+			is_member[member] = true;
 	}
+	if (folder)
+		closedir(folder);
+}
+
+void tree_mark_btrfs(const struct block_tree *tree, const char *source, bool *is_member)
+{
+	int device = tree_find_path(tree, source);
+	char path[SYSFS_PATH_MAX];
+	struct dirent *entry;
+	DIR *folder;
+
+	if (device >= 0)
+		is_member[device] = true;
+	snprintf(path, sizeof(path), "%s/fs/btrfs", tree->roots.sys);
+	folder = opendir(path);
+	while (folder && (entry = readdir(folder)))
+		if (entry->d_name[0] != '.')
+			mark_members(tree, entry->d_name, device, is_member);
 	if (folder)
 		closedir(folder);
 }

@@ -47,7 +47,8 @@ void tree_mark_leaves(const struct block_tree *tree, unsigned int device, bool *
 /* Does device lie, also in part, on disk? */
 bool tree_is_on(const struct block_tree *tree, unsigned int device, unsigned int disk);
 
-/* The devices of the btrfs that a device belongs to, marked in is_member[count]. */
-void tree_mark_btrfs(const struct block_tree *tree, unsigned int device, bool *is_member);
+/* Marks in is_member[count] the devices of the btrfs whose mount has this source. Where the source leads
+ * nowhere ("/dev/root"), those of every btrfs: better too much than one that is missed. */
+void tree_mark_btrfs(const struct block_tree *tree, const char *source, bool *is_member);
 
 #endif

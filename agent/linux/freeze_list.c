@@ -39,18 +39,16 @@ static bool mark_mount_leaves(const struct collection *collection, const struct 
 {
 	const struct block_tree *tree = &collection->tree;
 	bool is_member[TREE_DEVICES_MAX] = {false};
-	int device;
+	int device = tree_find_number(tree, mount->major, mount->minor);
 
 	if (strcmp(mount->type, "zfs") == 0)
 		return false;
-	device = mount->major ? tree_find_number(tree, mount->major, mount->minor)
-			      : tree_find_path(tree, mount->source);
-	if (device < 0)
-		return false;
-	if (mount->major)
+	if (strcmp(mount->type, "btrfs") == 0)
+		tree_mark_btrfs(tree, mount->source, is_member);
+	else if (device >= 0)
 		is_member[device] = true;
 	else
-		tree_mark_btrfs(tree, (unsigned int)device, is_member);
+		return false;
 	for (unsigned int i = 0; i < tree->count; i++)
 		if (is_member[i])
 			tree_mark_leaves(tree, i, is_leaf);

@@ -85,6 +85,7 @@ static int parse_mount(char *line, struct mount *ret_mount)
 	ret_mount->point = fields[4];
 	ret_mount->type = fields[dash + 1];
 	ret_mount->source = dash + 3 < count ? fields[dash + 2] : "";
+	ret_mount->options = fields[count - 1];
 	ret_mount->is_read_only = has_option(fields[count - 1], "ro");
 	return 0;
 }

@@ -19,7 +19,8 @@ struct mount {
 	const char *point;
 	const char *type;
 	const char *source;
-	bool is_read_only; /* the file system as a whole, not this mount of it */
+	const char *options; /* of the file system, escapes left as they are */
+	bool is_read_only;   /* the file system as a whole, not this mount of it */
 };
 
 struct mount_table {

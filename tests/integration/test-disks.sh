@@ -54,7 +54,7 @@ fi
 
 say "entries that cannot be right"
 refused "nonsense" "no disk is nonsense"
-refused "nonsense" "$LOOP"
+refused "nonsense" "this machine has /dev/"
 refused "$LOOP,/dev/nonsense" "no disk is /dev/nonsense"
 refused "${LOOP}p1" "write $LOOP"
 status=0

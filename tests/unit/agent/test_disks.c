@@ -127,6 +127,35 @@ static void auto_takes_all_members_of_a_btrfs(void **state)
 	assert_false(disk("/dev/vdc")->is_chosen);
 }
 
+static void auto_takes_a_btrfs_root_whose_source_is_no_device(void **state)
+{
+	make_disk("vda", "254:0\n", "2097152\n");
+	make_disk("vdb", "254:16\n", "2097152\n");
+	make_file("", "%s/fs/btrfs/some-uuid/devices/vda", sys_root);
+	mount_at("0:31", "/", "btrfs", "/dev/root");
+	assert_int_equal(find("auto"), 0);
+	assert_chosen("/dev/vda", "holds / (btrfs on vda)");
+	assert_false(disk("/dev/vdb")->is_chosen);
+}
+
+static void auto_takes_the_disks_of_journals(void **state)
+{
+	make_disk("sda", "8:0\n", "2097152\n");
+	make_disk("sdb", "8:16\n", "2097152\n");
+	make_partition("sdb", "sdb1", "8:17\n");
+	make_disk("sdc", "8:32\n", "2097152\n");
+	make_disk("sdd", "8:48\n", "2097152\n");
+	mount_at("8:0", "/", "ext4", "/dev/sda");
+	make_file("", "%s/fs/jbd2/sdb1/info", proc_root);
+	make_file("", "%s/fs/jbd2/sdd-8/info", proc_root); /* an internal one */
+	strcat(mountinfo, "9 1 8:0 / /srv rw - ext4 /dev/sda rw\n"
+			  "9 1 8:48 / /data rw - xfs /dev/sdd rw,logdev=/dev/sdc,noquota\n");
+	assert_int_equal(find("auto"), 0);
+	assert_chosen("/dev/sdb", "holds journal (sdb1)");
+	assert_chosen("/dev/sdc", "holds a part of (/data on sdc)");
+	assert_chosen("/dev/sdd", "holds /data (xfs on sdd)");
+}
+
 static void auto_takes_disks_with_swap_or_a_resting_volume_group(void **state)
 {
 	char label[2048] = {0};
@@ -348,6 +377,8 @@ int main(void)
 		TEST(auto_goes_through_lvm_and_crypt_to_the_disks),
 		TEST(auto_takes_both_members_of_a_mirror),
 		TEST(auto_takes_all_members_of_a_btrfs),
+		TEST(auto_takes_a_btrfs_root_whose_source_is_no_device),
+		TEST(auto_takes_the_disks_of_journals),
 		TEST(auto_takes_disks_with_swap_or_a_resting_volume_group),
 		TEST(auto_leaves_out_loop_memory_and_read_only_disks),
 		TEST(auto_refuses_paths_of_a_multipath_device),
