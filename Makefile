@@ -116,6 +116,7 @@ $(call obj,$(AGENT_SRC)): | $(SKELETONS)
 UNIT_SRC := $(wildcard tests/unit/common/*.c tests/unit/agent/*.c tests/unit/receiver/*.c)
 UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
+BENCH_TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
 $(BUILD)/tests/unit/common/%: $(BUILD)/obj/tests/unit/common/%.o $(BUILD)/libcommon.a
 	$(call say,LD,$@)
@@ -133,6 +134,10 @@ $(BUILD)/tests/tools/%: $(BUILD)/obj/tests/tools/%.o $(BUILD)/libagent.a $(BUILD
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LDLIBS)
+$(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libreceiver.a $(BUILD)/libcommon.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(RECEIVER_LDLIBS)
 $(call obj,$(wildcard tests/tools/*.c) $(UNIT_SRC)): | $(SKELETONS)
 
 # On Debian and alike, what is missing is installed first. DEPS=0 leaves that out.
@@ -188,6 +193,10 @@ fuzz: check-fuzz
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all $(TOOLS)
 	$(Q)tests/demo/demo.sh
+
+bench: deps
+	$(Q)$(MAKE) --no-print-directory all $(TOOLS) $(BENCH_TOOLS)
+	$(Q)tests/bench/bench.sh
 
 lint: $(SKELETONS)
 	$(Q)tests/lint/run.sh

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+#
+# Cutovers while the source is written to: data downtime, and before it what the agent takes of the machine.
+
+CPU_SECONDS=4
+CLOCK_TICKS=$(getconf CLK_TCK)
+
+# start_writes MIB_PER_S: random 64 KiB O_DIRECT writes, so that they reach the disk as they are made
+start_writes()
+{
+	WRITER_PID=
+	[ "$1" -gt 0 ] || return 0
+	start_process "$T/fio.log" fio --name=writes --filename="$T/live/file" --size="$((SIZE_MIB / 4))m" \
+		--bs=64k --rw=randwrite --direct=1 --ioengine=psync --rate="$1m" --time_based --runtime=600 \
+		--randrepeat=0
+	WRITER_PID=$STARTED_PID
+}
+
+agent_ticks()
+{
+	awk '{ print $14 + $15 }' "/proc/$AGENT_PID/stat"
+}
+
+# Percent of one core, while deltas are shipped
+measure_agent()
+{
+	local rate=$1 round=$2 before start
+	before=$(agent_ticks)
+	start=$(now_ns)
+	sleep "$CPU_SECONDS"
+	record "agent_cpu_percent_at_${rate}mib_s" "$round" \
+		"$(calc "($(agent_ticks) - $before) / $CLOCK_TICKS / (($(now_ns) - $start) / 1e9) * 100")"
+	record "agent_rss_mib_at_${rate}mib_s" "$round" \
+		"$(calc "$(awk '/^VmHWM/ { print $2 }' "/proc/$AGENT_PID/status") / 1024")"
+	record "agent_memory_mib_at_${rate}mib_s" "$round" "$(calc "$(status live .agent.memory_bytes) / 1048576")"
+}
+
+cut_over()
+{
+	local rate=$1 round=$2
+	start_writes "$rate"
+	start_agent live "$SOURCE"
+	wait_for_status live .ready true
+	measure_agent "$rate" "$round"
+	wait_for_status live .ready true
+	ferry cutover live --fence hold --json >"$T/cutover.json" 2>>"$T/cutover.log" ||
+		fail "the cutover failed: $(tail -n 3 "$T/cutover.log" "$T/cutover.json")"
+	record "cutover_data_ms_at_${rate}mib_s" "$round" \
+		"$(jq -r 'select(.data_downtime_ms) | .data_downtime_ms' "$T/cutover.json")"
+	jq -r 'select(.event == "step") | "\(.step) \(.ms * 10 | floor / 10)"' "$T/cutover.json" |
+		paste -sd ' ' | sed "s/^/            steps in ms: /"
+	if [ "$round" = 1 ]; then
+		compare --larger "$SOURCE" "$(status live '.disks[0].path')" >>"$T/cutover.log" ||
+			fail "source and target differ after the cutover"
+	fi
+	fsfreeze -u "$T/live"
+	[ -z "$WRITER_PID" ] || end_process "$WRITER_PID" || true # fio says 128 + signal
+	end_agent live
+}
+
+bench_cutover()
+{
+	local round rate
+	say "cutover under writes"
+	unset RECEIVER_PORT
+	start_receiver
+	make_disk "${SIZE_MIB}M"
+	SOURCE=$LOOP
+	make_filesystem ext4 "$SOURCE" "$T/live" -E lazy_itable_init=0,lazy_journal_init=0
+	dd if=/dev/urandom of="$T/live/file" bs=1M count=$((SIZE_MIB / 4)) status=none
+	sync
+	for ((round = 1; round <= RUNS; round++)); do
+		for rate in 0 10 50; do
+			cut_over "$rate" "$round"
+		done
+	done
+	stop_receiver
+	unmount_folder "$T/live"
+	detach_loop "$SOURCE"
+	rm -f "$LOOP_FILE"
+}

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+#
+# What the tracker costs who writes: fio on an ext4 of a loop disk, with the tracker attached and without, in
+# turns. The disk is memory, so the tracker's share is as large as it can get.
+
+FIO_SECONDS=4
+
+tracker_on()
+{
+	tracker_ctl -p "$TRACKER_PINS" "$SOURCE" -- state >>"$T/tracker.log" 2>&1
+}
+
+tracker_off()
+{
+	tracker_ctl -p "$TRACKER_PINS" "$SOURCE" -- remove >>"$T/tracker.log" 2>&1
+}
+
+# run_fio KIND: FIO_IOPS, FIO_P99_NS, FIO_WRITES
+run_fio()
+{
+	local options
+	case $1 in
+	direct) options="--bs=4k --rw=randwrite --direct=1 --ioengine=libaio --iodepth=8" ;;
+	# A sync every 16 writes, or it would be the page cache that is measured.
+	buffered) options="--bs=64k --rw=randwrite --ioengine=psync --fsync=16" ;;
+	esac
+	# shellcheck disable=SC2086  # a list of words on purpose
+	fio --name=bench --filename="$T/tracked/file" --size="$((SIZE_MIB / 2))m" $options --time_based \
+		--runtime="$FIO_SECONDS" --randrepeat=0 --output-format=json --output="$T/fio.json" >>"$T/fio.log" 2>&1
+	read -r FIO_IOPS FIO_P99_NS FIO_WRITES < <(jq -r \
+		'.jobs[0].write | "\(.iops) \(.clat_ns.percentile["99.000000"]) \(.total_ios)"' "$T/fio.json")
+}
+
+last_program_id()
+{
+	bpftool prog show --json | jq 'map(.id) | max // 0'
+}
+
+# Of the tracker's programs so far: those that came after TRACKER_SINCE
+tracker_run_ns()
+{
+	bpftool prog show --json | jq --argjson since "$TRACKER_SINCE" \
+		'map(select(.id > $since and .type == "tracing") | .run_time_ns // 0) | add // 0'
+}
+
+# The time of all programs, at issue and completion, for one 4 KiB write
+measure_bpf_ns()
+{
+	local round=$1 before
+	before=$(tracker_run_ns)
+	run_fio direct
+	record bpf_ns_per_write "$round" "$(calc "($(tracker_run_ns) - $before) / $FIO_WRITES")"
+}
+
+bench_tracker()
+{
+	local round kind
+	TRACKER_PINS=/sys/fs/bpf/$(basename "$T")-tracker
+	cleanup_fn remove_pins "$TRACKER_PINS"
+	make_disk "${SIZE_MIB}M"
+	SOURCE=$LOOP
+	make_filesystem ext4 "$SOURCE" "$T/tracked" -E lazy_itable_init=0,lazy_journal_init=0
+	say "tracker: fio with and without it"
+	run_fio direct # lays the file out
+	for ((round = 1; round <= RUNS; round++)); do
+		for kind in direct buffered; do
+			run_fio "$kind"
+			record "fio_${kind}_iops_alone" "$round" "$FIO_IOPS"
+			record "fio_${kind}_p99_ns_alone" "$round" "$FIO_P99_NS"
+			tracker_on
+			run_fio "$kind"
+			record "fio_${kind}_iops_tracked" "$round" "$FIO_IOPS"
+			record "fio_${kind}_p99_ns_tracked" "$round" "$FIO_P99_NS"
+			tracker_off
+		done
+	done
+	say "tracker: time in BPF"
+	cleanup_fn sysctl -q kernel.bpf_stats_enabled="$(sysctl -n kernel.bpf_stats_enabled)"
+	sysctl -q kernel.bpf_stats_enabled=1
+	TRACKER_SINCE=$(last_program_id)
+	tracker_on
+	for ((round = 1; round <= RUNS; round++)); do
+		measure_bpf_ns "$round"
+	done
+	tracker_off
+	sysctl -q kernel.bpf_stats_enabled=0
+	unmount_folder "$T/tracked"
+	detach_loop "$SOURCE"
+	rm -f "$LOOP_FILE"
+}
