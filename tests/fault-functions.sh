@@ -80,6 +80,20 @@ wait_last_error()
 		"\"$2\" as last error of $1"
 }
 
+# random_moment MOST_MS: waits so long at most. For faults that may come at any time; SEED=N makes the same
+# times come again.
+seed_random()
+{
+	SEED=${SEED:-$RANDOM}
+	RANDOM=$SEED
+	say "SEED=$SEED"
+}
+random_moment()
+{
+	local us=$((RANDOM * 1000 * $1 / 32768))
+	sleep "$((us / 1000000)).$(printf %06d $((us % 1000000)))"
+}
+
 # expect_exit STATUS TEXT COMMAND...: it must end with STATUS and say TEXT (fixed words).
 expect_exit()
 {
