@@ -73,6 +73,8 @@ SKELETONS := $(patsubst agent/bpf/%.bpf.c,$(BUILD)/bpf/%.skel.h,$(BPF_SRC))
 PROGRAMS := $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(BUILD)/blkferry
 
 all: $(PROGRAMS)
+# Made on the way, and kept: or they would be made again each time.
+.SECONDARY:
 .PHONY: all deps check check-unit check-integration check-fuzz demo bench lint install clean
 
 $(BUILD)/obj/%.o: %.c
