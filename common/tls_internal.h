@@ -17,7 +17,7 @@
 #define TLS_RECORD_EXTRA 22
 /* A change of keys is a message of its own between two records. */
 #define TLS_KEY_UPDATE_BYTES 64
-/* Records go to the socket several at a time: a system call each would cost as much as the AES. */
+/* Records go to the socket several at a time: an eighth of the system calls. */
 #define TLS_OUT_RECORDS 8
 #define TLS_OUT_BYTES                                                                              \
 	(TLS_OUT_RECORDS * (TLS_RECORD_BYTES + TLS_RECORD_EXTRA) + TLS_KEY_UPDATE_BYTES)
