@@ -3,7 +3,7 @@
 # make install into an empty root, and what a packager and an admin rely on: every file in its place, the examples
 # accepted by the programs with all their lines uncommented, the units pointing at what was installed.
 . "$(dirname "$0")/../functions.sh"
-requires make
+requires make mandoc
 
 root=$T/root
 make -C "$TOP" --no-print-directory install BUILD="$BUILD" DESTDIR="$root" PREFIX=/usr/local >"$T/make.log" 2>&1 ||
@@ -27,6 +27,33 @@ for unit in agent receiver; do
 	grep -qx "ExecStart=/usr/local/sbin/blkferry-$unit run .*" "$root/lib/systemd/system/blkferry-$unit.service" ||
 		fail "the unit of blkferry-$unit starts something else"
 done
+
+# options PROGRAM [SUBCOMMAND...]: every option that --help names, of the program and the subcommands
+options()
+{
+	local program=$1 command
+	shift
+	{
+		"$program" --help
+		for command in "$@"; do
+			"$program" "$command" --help
+		done
+	} | grep -oE -- '--[a-z][a-z-]+' | sort -u
+}
+
+say "the pages describe the options that there are, and no other"
+while read -r section program commands; do
+	# shellcheck disable=SC2086  # words
+	{ options "$program" $commands; printf '%s\n' --help --version; } | sort -u >"$T/$program.help"
+	# systemctl in the examples has options of its own.
+	mandoc -T ascii "$root/usr/local/share/man/man$section/$program.$section" | col -b | grep -v systemctl |
+		grep -oE -- '--[a-z][a-z-]+' | sort -u >"$T/$program.page"
+	diff -u "$T/$program.help" "$T/$program.page" || fail "$program"
+done <<'END'
+1 blkferry status token pause verify cutover remove
+8 blkferry-agent run enroll disks forget
+8 blkferry-receiver init run
+END
 
 say "the examples are accepted as they are, and with every line uncommented"
 for program in agent receiver; do
