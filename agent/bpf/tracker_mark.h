@@ -15,9 +15,15 @@ struct {
 
 struct tracker_state state SEC(".data.state");
 
+/* The index is masked by an instruction that the compiler cannot see through. Else it leaves the mask out
+ * where it has compared the index before, and the verifiers of older kernels (6.1) do not follow: the
+ * comparison was of one copy in a register, and what they know of another, on the stack, is nothing. */
 static __always_inline struct tracker_slot *slot_of(__u32 index)
 {
-	return &state.slots[index % TRACKER_SLOTS_MAX];
+	__u64 bounded = index;
+
+	asm volatile("%0 &= %1" : "+r"(bounded) : "i"(TRACKER_SLOTS_MAX - 1));
+	return &state.slots[bounded];
 }
 
 /* Most bits are set already when a busy block is written again: testing first spares the other

@@ -13,7 +13,7 @@
 #define TRACKER_LAYOUT 2u
 #define TRACKER_MAGIC  0x7272666b6c620a01ull
 
-#define TRACKER_SLOTS_MAX 64
+#define TRACKER_SLOTS_MAX 64 /* a power of two: it is a mask, too */
 
 /* A bit of `coarse` stands for this many words of `dirty` of the same disk. */
 #define TRACKER_CHUNK_WORDS 1024u
