@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -15,7 +16,7 @@
 #include "bpf/tracker.skel.h"
 #include "common/log.h"
 
-#define LIBBPF_LINE_MAX 256
+#define LIBBPF_TEXT_MAX 4096
 
 struct loading {
 	struct tracker_bpf *skeleton;
@@ -27,19 +28,22 @@ struct loading {
 	uint64_t dirty_words, coarse_words, pending_words;
 };
 
+/* The fault that follows says what matters; this is for whoever looks closer. Of the verifier's log, which
+ * may be long, the end says why. */
 static int log_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
 {
-	char line[LIBBPF_LINE_MAX];
+	char *text, *line, *rest;
 	size_t length;
 
-	if (level != LIBBPF_WARN)
+	if (level != LIBBPF_WARN || vasprintf(&text, format, arguments) < 0)
 		return 0;
-	vsnprintf(line, sizeof(line), format, arguments);
-	length = strlen(line);
-	if (length > 0 && line[length - 1] == '\n')
-		line[length - 1] = '\0';
-	/* The fault that follows says what matters; this is for whoever looks closer. */
-	log_debug("%s", line);
+	length = strlen(text);
+	rest = length > LIBBPF_TEXT_MAX ? text + length - LIBBPF_TEXT_MAX : text;
+	while ((line = strsep(&rest, "\n"))) {
+		if (*line)
+			log_debug("%s", line);
+	}
+	free(text);
 	return 0;
 }
 
