@@ -4,6 +4,7 @@
 #
 #   make                 blkferry-agent, blkferry-receiver, blkferry
 #   make check           every test (root: the integration tests use loop devices and BPF)
+#   make check-vm        the main job in guests with kernels of several Debians (QEMU, without KVM)
 #   make check SAN=1     the same tests with ASan and UBSan; SAN=thread for TSan
 #   make demo            the main job on this machine, with the proof at the end
 #   make bench           measurements; table on screen, build/bench.json
@@ -75,7 +76,7 @@ PROGRAMS := $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(BUILD)/blkferry
 all: $(PROGRAMS)
 # Made on the way, and kept: or they would be made again each time.
 .SECONDARY:
-.PHONY: all deps check check-unit check-integration check-fuzz demo bench lint install clean
+.PHONY: all deps check check-vm check-unit check-integration check-fuzz demo bench lint install clean
 
 $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
@@ -191,6 +192,13 @@ check-fuzz:
 
 fuzz: FUZZ_SECONDS = 300
 fuzz: check-fuzz
+
+# Not part of check: it fetches kernels from Debian, and takes minutes where nothing accelerates QEMU.
+check-vm: all $(TOOLS)
+ifeq ($(DEPS),1)
+	$(Q)! command -v dpkg-query >/dev/null || packaging/install-deps.sh --vm || true
+endif
+	$(Q)TEST_TIMEOUT=$${TEST_TIMEOUT:-1800} tests/run.sh vm $(sort $(wildcard tests/vm/test-*.sh))
 
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all $(TOOLS)

@@ -3,9 +3,10 @@
 # Brings every package that building, testing, linting and benchmarking blkferry needs and that a
 # fresh Debian 12 lacks. Safe to run again: it does nothing when all are there. Needs root.
 #
-# Usage: packaging/install-deps.sh [--build | --all]
+# Usage: packaging/install-deps.sh [--build | --all | --vm]
 #   --build  only what compiling and running the programs needs
 #   --all    also what the tests, the lint and the benchmark need (default)
+#   --vm     also what the tests in guest kernels need (make check-vm)
 set -eu
 
 build="gcc make clang llvm libc6-dev linux-libc-dev pkg-config bpftool libbpf-dev libelf-dev
@@ -14,12 +15,14 @@ libnbd-dev nbdkit libsystemd-dev"
 tests="libcmocka-dev libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck
 libnbd-bin qemu-utils fio faketime jq mount util-linux fdisk iproute2 procps e2fsprogs
 xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db mandoc"
+vm="qemu-system-x86 busybox-static cpio xz-utils zstd kmod"
 
 case "${1:---all}" in
 --build) want=$build ;;
 --all) want="$build $tests" ;;
+--vm) want="$build $tests $vm" ;;
 *)
-	echo "usage: install-deps.sh [--build | --all]" >&2
+	echo "usage: install-deps.sh [--build | --all | --vm]" >&2
 	exit 2
 	;;
 esac
