@@ -8,15 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/platform.h"
-#include "agent/verify.h"
+#include "agent/cutover_internal.h"
 #include "common/log.h"
 #include "common/os_clock.h"
 #include "common/units.h"
 
-#define CERTIFY_BLOCK	 4096u
-#define CERTIFY_SMALL	 (8 * MIB) /* compared while frozen in a few milliseconds */
-#define CERTIFY_ROUNDS	 6
 #define CONVERGE_ROUNDS	 12
 #define CONVERGE_ENOUGH	 (60 * NS_PER_MS) /* a sync and a pass this short: freeze now */
 #define DRAIN_ROUNDS	 8
@@ -26,22 +22,8 @@
 #define FENCED_REPEAT_NS (20 * NS_PER_S)
 #define FENCED_PAUSE_NS	 (500 * NS_PER_MS)
 
-struct cutover {
-	struct replicator *replicator;
-	const struct wire_command *command;
-	struct freezer *freezer;
-	struct verify verify; /* scope: what is certified next */
-	bool has_verify, is_hooked, is_certifying;
-	uint64_t step_began_ns, frozen_at_ns, deadline_ns;
-	uint64_t certified_bytes, repaired_bytes, data_downtime_ns;
-	enum fence_kind fence;
-};
-
-/* Ends a step: says how long it took. */
-static int step_done(struct cutover *cutover, enum wire_cutover_step step, uint64_t bytes,
-		     const char *format, ...) __attribute__((format(printf, 4, 5)));
-static int step_done(struct cutover *cutover, enum wire_cutover_step step, uint64_t bytes,
-		     const char *format, ...)
+int cutover_step_done(struct cutover *cutover, enum wire_cutover_step step, uint64_t bytes,
+		      const char *format, ...)
 {
 	struct wire_step message = {
 		.id = cutover->command->id,
@@ -58,12 +40,45 @@ static int step_done(struct cutover *cutover, enum wire_cutover_step step, uint6
 	return session_send(cutover->replicator->session, WIRE_STEP, &message, sizeof(message));
 }
 
+static int new_freezer(struct cutover *cutover, struct freezer **ret_freezer, struct fault *fault)
+{
+	const struct source *source = cutover->replicator->source;
+	struct tracked_disk disks[TRACKER_DISKS_MAX];
+
+	for (unsigned int i = 0; i < source->count; i++)
+		disks[i] = source->disks[i].disk;
+	return freezer_new(disks, source->count, ret_freezer, fault);
+}
+
+static int list_file_systems(struct cutover *cutover, struct fault *fault)
+{
+	int error = new_freezer(cutover, &cutover->freezer, fault);
+
+	if (!error)
+		error = freezer_check(cutover->freezer, fault);
+	return error ? fault_prefix(fault, "not everything can be frozen") : 0;
+}
+
+/* What was mounted since the list was made is not frozen: then nothing is. */
+static int check_list(struct cutover *cutover, struct fault *fault)
+{
+	struct freezer *now;
+	int error = new_freezer(cutover, &now, fault);
+
+	if (error)
+		return error;
+	if (strcmp(freezer_text(now), freezer_text(cutover->freezer)) != 0)
+		error = fault_set(fault, FAULT_STOP, EBUSY,
+				  "file systems were mounted or unmounted meanwhile; now: %s",
+				  freezer_text(now));
+	freezer_free(now);
+	return error;
+}
+
 static int check(struct cutover *cutover, struct fault *fault)
 {
 	struct replicator *replicator = cutover->replicator;
 	const struct wire_command *command = cutover->command;
-	struct source *source = replicator->source;
-	struct tracked_disk disks[TRACKER_DISKS_MAX];
 	int error;
 
 	if (replicator->is_paused)
@@ -79,92 +94,15 @@ static int check(struct cutover *cutover, struct fault *fault)
 	if (command->fence < FENCE_POWEROFF || command->fence > FENCE_HOLD)
 		return fault_set(fault, FAULT_STOP, EINVAL, "unknown kind of fence");
 	cutover->fence = command->fence;
-	for (unsigned int i = 0; i < source->count; i++)
-		disks[i] = source->disks[i].disk;
-	error = freezer_new(disks, source->count, &cutover->freezer, fault);
-	if (!error)
-		error = freezer_check(cutover->freezer, fault);
-	if (error)
-		return fault_prefix(fault, "not everything can be frozen");
-	return step_done(cutover, WIRE_STEP_CHECKS, 0, "%u file systems: %s",
-			 freezer_count(cutover->freezer), freezer_text(cutover->freezer));
-}
-
-/* Moves what changed since into the scope that is compared next. Returns its bytes. */
-static uint64_t move_changed(struct cutover *cutover)
-{
-	struct source *source = cutover->replicator->source;
-	uint64_t bytes = 0;
-
-	for (unsigned int i = 0; i < source->count; i++) {
-		bitmap_move(&cutover->verify.scope[i], &source->disks[i].changed);
-		bytes += bitmap_count(&cutover->verify.scope[i]) * source->disks[i].block_bytes;
-	}
-	return bytes;
-}
-
-/* What a live look left different may be a change: it is compared again with the next round. */
-static int settle_verify(struct cutover *cutover, struct fault *fault)
-{
-	struct verify *verify = &cutover->verify;
-	char text[32];
-	int error;
-
-	if (verify->differed_bytes + verify->never_copied_bytes == 0)
-		return 0;
-	error = verify_repair(verify, fault);
+	error = list_file_systems(cutover, fault);
 	if (error)
 		return error;
-	cutover->repaired_bytes += verify->repaired_bytes;
-	if (verify->differed_bytes)
-		log_error("certification found %s different from the source and sent it again: "
-			  "please report this",
-			  units_format_bytes(verify->differed_bytes, text, sizeof(text)));
-	if (verify->unrepaired_bytes)
-		return fault_set(fault, FAULT_STOP, EIO,
-				 "the target does not keep what is written to it: %s still differ",
-				 units_format_bytes(verify->unrepaired_bytes, text, sizeof(text)));
-	return 0;
-}
-
-/* Digests of everything while it is live, then again and again of what changed meanwhile, until that is
- * little enough to be compared in the freeze. */
-static int certify_live(struct cutover *cutover, struct fault *fault)
-{
-	struct replicator *replicator = cutover->replicator;
-	bool is_scan = replicator->source->tracker->ops->kind == TRACKER_SCAN;
-	uint64_t before = UINT64_MAX, bytes;
-	int error;
-
-	if (!cutover->is_certifying)
-		return 0;
-	/* Without a tracker everything is compared in the freeze anyway. */
-	error = verify_init(&cutover->verify, replicator,
-			    is_scan ? VERIFY_NOTHING : VERIFY_ALLOCATED, fault);
-	if (error)
-		return error;
-	cutover->has_verify = true;
-	cutover->verify.cutover = cutover->command->id;
-	if (is_scan)
-		return 0;
-	error = source_watch_changes(replicator->source, fault);
-	if (!error)
-		error = verify_run(&cutover->verify, fault);
-	if (!error)
-		error = settle_verify(cutover, fault);
-	for (unsigned int round = 0; !error && round < CERTIFY_ROUNDS; round++) {
-		bytes = move_changed(cutover);
-		if (bytes < CERTIFY_SMALL || bytes > before - before / 5)
-			break;
-		before = bytes;
-		error = verify_run(&cutover->verify, fault);
-		if (!error)
-			error = settle_verify(cutover, fault);
-	}
-	cutover->certified_bytes = cutover->verify.compared_bytes;
-	if (error)
-		return fault_prefix(fault, "live verify");
-	return step_done(cutover, WIRE_STEP_VERIFY, cutover->certified_bytes, "compared live");
+	error = cutover_step_done(cutover, WIRE_STEP_CHECKS, 0, "%u file systems: %s",
+				  freezer_count(cutover->freezer), freezer_text(cutover->freezer));
+	/* The verify may take hours: no mount point is held open so long, and more may be mounted. */
+	freezer_free(cutover->freezer);
+	cutover->freezer = NULL;
+	return error;
 }
 
 static int run_hook(struct cutover *cutover, struct fault *fault)
@@ -179,7 +117,7 @@ static int run_hook(struct cutover *cutover, struct fault *fault)
 				 options->hook_timeout_ns, fault);
 	if (error)
 		return error;
-	return step_done(cutover, WIRE_STEP_HOOK, 0, "pre-freeze-command");
+	return cutover_step_done(cutover, WIRE_STEP_HOOK, 0, "pre-freeze-command");
 }
 
 /* Syncs and ships until there is so little left that the freeze will be short. */
@@ -187,9 +125,10 @@ static int converge(struct cutover *cutover, struct fault *fault)
 {
 	struct replicator *replicator = cutover->replicator;
 	unsigned int rounds = 0;
+	int failed = list_file_systems(cutover, fault);
 
-	if (replicator->source->tracker->ops->kind == TRACKER_SCAN)
-		return 0;
+	if (failed || replicator->source->tracker->ops->kind == TRACKER_SCAN)
+		return failed;
 	while (rounds++ < CONVERGE_ROUNDS) {
 		uint64_t from = os_monotonic_ns();
 		int error;
@@ -203,7 +142,8 @@ static int converge(struct cutover *cutover, struct fault *fault)
 		if (os_monotonic_ns() - from < CONVERGE_ENOUGH)
 			break;
 	}
-	return step_done(cutover, WIRE_STEP_CONVERGE, 0, "%u rounds of sync and pass", rounds);
+	return cutover_step_done(cutover, WIRE_STEP_CONVERGE, 0, "%u rounds of sync and pass",
+				 rounds);
 }
 
 static int freeze(struct cutover *cutover, struct fault *fault)
@@ -216,10 +156,12 @@ static int freeze(struct cutover *cutover, struct fault *fault)
 	cutover->frozen_at_ns = cutover->step_began_ns;
 	cutover->deadline_ns = cutover->frozen_at_ns + cutover->command->value * NS_PER_MS;
 	error = freezer_freeze(cutover->freezer, cutover->deadline_ns, fault);
+	if (!error)
+		error = check_list(cutover, fault);
 	if (error)
 		return error;
-	return step_done(cutover, WIRE_STEP_FREEZE, 0, "%u file systems frozen",
-			 freezer_count(cutover->freezer));
+	return cutover_step_done(cutover, WIRE_STEP_FREEZE, 0, "%u file systems frozen",
+				 freezer_count(cutover->freezer));
 }
 
 static int check_deadline(struct cutover *cutover, const char *what, struct fault *fault)
@@ -257,7 +199,14 @@ static int drain_by_comparing(struct cutover *cutover, struct fault *fault)
 	cutover->certified_bytes += all.compared_bytes;
 	if (all.scope)
 		verify_fini(&all);
-	return error ? error : replicator_copy_todo(cutover->replicator, fault);
+	while (!error && source_todo_bytes(source)) {
+		error = check_deadline(cutover, "draining", fault);
+		if (!error)
+			error = replicator_copy_todo(cutover->replicator, fault);
+		if (error == -EINTR)
+			error = 0; /* a command came in; it waits */
+	}
+	return error;
 }
 
 /* Ships until nothing is left: with everything frozen the second take finds nothing. */
@@ -271,7 +220,7 @@ static int drain(struct cutover *cutover, struct fault *fault)
 		error = drain_by_comparing(cutover, fault);
 		if (error)
 			return error;
-		return step_done(cutover, WIRE_STEP_DRAIN, 0, "compared and shipped");
+		return cutover_step_done(cutover, WIRE_STEP_DRAIN, 0, "compared and shipped");
 	}
 	for (unsigned int round = 0; round < DRAIN_ROUNDS; round++) {
 		error = check_deadline(cutover, "draining", fault);
@@ -281,8 +230,8 @@ static int drain(struct cutover *cutover, struct fault *fault)
 			return error;
 		left = source_todo_bytes(replicator->source);
 		if (!left)
-			return step_done(cutover, WIRE_STEP_DRAIN, bytes,
-					 "shipped and flushed at the target");
+			return cutover_step_done(cutover, WIRE_STEP_DRAIN, bytes,
+						 "shipped and flushed at the target");
 		bytes += left;
 		error = replicator_copy_todo(replicator, fault);
 		if (error && error != -EINTR)
@@ -291,40 +240,6 @@ static int drain(struct cutover *cutover, struct fault *fault)
 	return fault_set(fault, FAULT_STOP, EBUSY,
 			 "the disks are written although all file systems are frozen: is something "
 			 "writing to a disk directly?");
-}
-
-/* I11: what changed since the live verify is compared while nothing moves. It must be the same. */
-static int certify_frozen(struct cutover *cutover, struct fault *fault)
-{
-	struct source *source = cutover->replicator->source;
-	uint64_t bytes = 0, left = 0;
-	bool is_complete = false;
-	char text[32];
-	int error;
-
-	if (!cutover->is_certifying)
-		return 0;
-	if (source->tracker->ops->kind == TRACKER_SCAN)
-		for (unsigned int i = 0; i < source->count; i++)
-			bytes += bitmap_count(&cutover->verify.scope[i]) *
-				 source->disks[i].block_bytes;
-	else
-		bytes = move_changed(cutover);
-	cutover->verify.compared_bytes = 0;
-	error = verify_look(&cutover->verify, CERTIFY_BLOCK, 0, &is_complete, fault);
-	if (error)
-		return error;
-	for (unsigned int i = 0; i < source->count; i++)
-		left += bitmap_count(&cutover->verify.scope[i]) * source->disks[i].block_bytes;
-	if (!is_complete)
-		return fault_set(fault, FAULT_STOP, ECANCELED, "cancelled");
-	if (left)
-		return fault_set(fault, FAULT_STOP, EIO,
-				 "certification failed: %s differ although frozen and shipped; run "
-				 "'blkferry verify --repair'",
-				 units_format_bytes(left, text, sizeof(text)));
-	cutover->certified_bytes += cutover->verify.compared_bytes;
-	return step_done(cutover, WIRE_STEP_CERTIFY, bytes, "what changed since was compared");
 }
 
 /* Writes after the last take abort the cutover: the seal would not be true. */
@@ -369,7 +284,8 @@ static int seal(struct cutover *cutover, struct fault *fault)
 		return error;
 	message.frozen_ns = os_monotonic_ns() - cutover->frozen_at_ns;
 	error = session_send(replicator->session, WIRE_SEAL, &message, sizeof(message));
-	return error ? error : step_done(cutover, WIRE_STEP_SEAL, 0, "nothing written since");
+	return error ? error
+		     : cutover_step_done(cutover, WIRE_STEP_SEAL, 0, "nothing written since");
 }
 
 /* The point of no return lies inside: freezer_commit. */
@@ -409,6 +325,7 @@ static void say_fenced(struct cutover *cutover)
 		.fence = (uint16_t)cutover->fence,
 	};
 	uint64_t deadline = os_monotonic_ns() + FENCED_HEARD_NS;
+	uint64_t until = os_monotonic_ns() + FENCED_REPEAT_NS;
 	struct session_setup setup;
 
 	status_set_phase(replicator->status, WIRE_PHASE_FENCED);
@@ -417,9 +334,8 @@ static void say_fenced(struct cutover *cutover)
 			session_wait_answer(replicator->session, replicator->fenced, deadline) ==
 			SESSION_ANSWER_FENCED_HEARD;
 	setup = replicator_session_setup(replicator);
-	while (!replicator->is_fenced_heard &&
-	       os_monotonic_ns() - cutover->step_began_ns < FENCED_REPEAT_NS) {
-		replicator->is_fenced_heard = session_repeat_fenced(&setup, NULL) == 0;
+	while (!replicator->is_fenced_heard && os_monotonic_ns() < until) {
+		replicator->is_fenced_heard = session_repeat_fenced(&setup, until, NULL) == 0;
 		if (!replicator->is_fenced_heard)
 			os_sleep_ns(FENCED_PAUSE_NS);
 	}
@@ -429,7 +345,8 @@ static void say_fenced(struct cutover *cutover)
 static int run_steps(struct cutover *cutover, struct fault *fault)
 {
 	static int (*const steps[])(struct cutover *, struct fault *) = {
-		certify_live, run_hook, converge, freeze, drain, certify_frozen, seal, await_commit,
+		cutover_certify_live,	run_hook, converge,	freeze, drain,
+		cutover_certify_frozen, seal,	  await_commit,
 	};
 	int error = check(cutover, fault);
 
@@ -490,7 +407,7 @@ void cutover_command(struct replicator *replicator, const struct wire_command *c
 		return;
 	}
 	/* I9: fenced. Say so until it is heard; then make it final. */
-	(void)step_done(&cutover, WIRE_STEP_COMMIT, 0, "committed; nothing thaws any more");
+	(void)cutover_step_done(&cutover, WIRE_STEP_COMMIT, 0, "committed; nothing thaws any more");
 	say_fenced(&cutover);
 	error = fence_run(cutover.fence);
 	/* Only `hold` comes back. The freezer is kept: freeing it would thaw. */

@@ -73,6 +73,14 @@ static void epoch_reset(struct epoch *epoch, uint64_t number)
 	epoch->exceptions_count = 0;
 }
 
+/* Before anything is sent in it: a receiver that knows of a later epoch than this was not fed by us, but by
+ * a future that this machine was reverted from. */
+static void remember_opened(struct flow *flow)
+{
+	for (unsigned int i = 0; i < flow->disk_count; i++)
+		__atomic_store_n(flow->disks[i].opened_epoch, flow->open_epoch, __ATOMIC_SEQ_CST);
+}
+
 int flow_new(const struct flow_disk *disks, unsigned int count, unsigned int connections,
 	     uint64_t first_epoch, struct flow **ret_flow)
 {
@@ -196,8 +204,10 @@ static void log_batch(struct flow *flow, struct epoch *epoch, struct flow_batch 
 	batch->epoch = epoch->number;
 	/* A verdict settles whole tracker blocks: never digest less than one. */
 	batch->digest_block = flow->pass->digest_block > block ? flow->pass->digest_block : block;
-	if (!epoch->opened_ns)
+	if (!epoch->opened_ns) {
 		epoch->opened_ns = os_monotonic_ns();
+		remember_opened(flow);
+	}
 	if (batch->kind == FLOW_COMPARE) {
 		/* What turns out to be the same is entered when the verdict comes. */
 		epoch->reserved += batch_entries(flow);
@@ -415,10 +425,11 @@ int flow_on_ack(struct flow *flow, uint64_t epoch)
 	if (epoch <= flow->acked_epoch || !flow->pass)
 		error = error ? error : -EPROTO;
 	if (!error) {
+		/* Remembered before the bits go: a storage that went back behind it is recognised. */
+		for (unsigned int i = 0; i < flow->disk_count; i++)
+			__atomic_store_n(flow->disks[i].acked_epoch, epoch, __ATOMIC_SEQ_CST);
 		while (flow->acked_epoch < epoch)
 			settle(flow, epoch_of(flow, ++flow->acked_epoch));
-		for (unsigned int i = 0; i < flow->disk_count; i++)
-			*flow->disks[i].acked_epoch = epoch;
 		os_cond_broadcast(&flow->changed);
 	}
 	os_mutex_unlock(&flow->lock);

@@ -60,7 +60,8 @@ enum flow_step {
 struct flow_disk {
 	uint64_t size_bytes;
 	uint32_t block_bytes;
-	uint64_t *acked_epoch; /* where to remember the newest acknowledged epoch */
+	uint64_t *acked_epoch;	/* where to remember the newest acknowledged epoch */
+	uint64_t *opened_epoch; /* ... and the newest that anything was sent in */
 };
 
 /* Called under the flow's lock on the control reader's thread, for each digested block that differs. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The agent's state machine; see replicate.h. */
+/* A session's phases, passes and commands; see replicate.h. */
 #include "agent/replicate.h"
 
 #include <errno.h>
@@ -14,99 +14,17 @@
 #include "common/os_file.h"
 #include "common/units.h"
 
-#define BACKOFF_LEAST_NS (200 * NS_PER_MS)
-#define BACKOFF_MOST_NS	 (10 * NS_PER_S)
-#define BACKOFF_STOP_NS	 (30 * NS_PER_S) /* a person has to act: look again now and then */
 #define TICK_NS		 (200 * NS_PER_MS)
 #define REFRESH_NS	 (5 * NS_PER_S) /* how often disks are looked at for size and presence */
 #define RESYNC_BLOCK	 (16u * 1024)
-#define SHIP_RATE_GUESS	 (50 * MIB)
 #define SHIP_RATE_SAMPLE (4 * MIB) /* smaller passes say little about the rate */
 #define READY_NS	 (500 * NS_PER_MS)
-
-int replicator_new(const struct agent_options *options, struct replicator **ret_replicator,
-		   struct fault *fault)
-{
-	struct replicator *replicator = calloc(1, sizeof(*replicator));
-	int error = 0;
-
-	if (!replicator)
-		return fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
-	replicator->options = options;
-	replicator->ship_rate = SHIP_RATE_GUESS;
-	os_random(replicator->instance, sizeof(replicator->instance));
-	replicator->status = status_new();
-	replicator->limit = rate_limit_new(options->limit_bytes_per_s);
-	if (!replicator->status || !replicator->limit)
-		error = fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
-	if (!error)
-		error = source_open(options, &replicator->source, fault);
-	if (error) {
-		replicator_free(replicator);
-		return error;
-	}
-	*ret_replicator = replicator;
-	return 0;
-}
-
-void replicator_free(struct replicator *replicator)
-{
-	if (!replicator)
-		return;
-	session_close(replicator->session);
-	source_close(replicator->source,
-		     replicator->is_removed ? SOURCE_END_TRACKING : SOURCE_KEEP_TRACKING);
-	rate_limit_free(replicator->limit);
-	status_free(replicator->status);
-	free(replicator);
-}
-
-void replicator_stop(struct replicator *replicator)
-{
-	__atomic_store_n(&replicator->is_stopping, true, __ATOMIC_RELEASE);
-}
-
-bool replicator_is_stopping(struct replicator *replicator)
-{
-	return __atomic_load_n(&replicator->is_stopping, __ATOMIC_ACQUIRE);
-}
 
 static int session_fault(struct replicator *replicator, struct fault *fault)
 {
 	if (!session_has_failed(replicator->session, fault))
 		return fault_set(fault, FAULT_RETRY, ECONNRESET, "the session ended");
 	return fault ? -fault->error : -ECONNRESET;
-}
-
-/* I2: a disk goes on from its bitmaps only if they list what *this* replica lacks, nothing is missing from
- * them, and the receiver's storage has not gone back behind what it once acknowledged. */
-static int reconcile_disk(struct replicator *replicator, unsigned int index, struct fault *fault)
-{
-	static const uint8_t none[WIRE_REPLICA_LEN];
-	struct source_disk *disk = &replicator->source->disks[index];
-	const struct wire_disk_ready *ready = session_disk(replicator->session, index);
-	const uint8_t *known = disk->memory->replica_id;
-	enum source_stage stage = ready->flags & WIRE_DISK_IS_NEW ? SOURCE_STAGE_COPY
-								  : SOURCE_STAGE_COMPARE;
-	const char *why;
-	int error;
-
-	if (memcmp(known, none, sizeof(none)) == 0)
-		why = "no replica was followed so far";
-	else if (memcmp(known, ready->replica, sizeof(none)) != 0)
-		why = "the receiver has another replica than the one that was followed";
-	else if (ready->epoch < disk->memory->acked_epoch)
-		why = "the receiver's storage went back in time";
-	else
-		return 0;
-	log_info("disk %u, %s: %s: %s", index, disk->disk.path, why,
-		 stage == SOURCE_STAGE_COPY ? "copying it in full"
-					    : "comparing digests, only differences are sent");
-	error = source_list_all(replicator->source, index, fault);
-	if (!error)
-		source_adopt_replica(replicator->source, index, ready->replica, ready->epoch,
-				     stage);
-	return error;
 }
 
 static void measure_rate(struct replicator *replicator, uint64_t bytes, uint64_t took_ns)
@@ -215,7 +133,7 @@ static int relist_suspects(struct replicator *replicator, struct fault *fault)
 	return error;
 }
 
-static bool is_scanning(const struct replicator *replicator)
+bool replicator_is_scanning(const struct replicator *replicator)
 {
 	return replicator->source->tracker->ops->kind == TRACKER_SCAN;
 }
@@ -226,7 +144,7 @@ static int run_round(struct replicator *replicator, struct fault *fault)
 	struct source *source = replicator->source;
 	int error = 0;
 
-	if (is_scanning(replicator) && replicator->has_been_complete)
+	if (replicator_is_scanning(replicator) && replicator->has_been_complete)
 		status_set_phase(replicator->status, WIRE_PHASE_DELTA);
 	else if (source_has_stage(source, SOURCE_STAGE_COPY))
 		status_set_phase(replicator->status, WIRE_PHASE_FULL);
@@ -338,6 +256,9 @@ static int refresh_disks(struct replicator *replicator, uint64_t *refreshed_ns, 
 
 		if (error)
 			return error;
+		if (now.sequence != source->disks[i].disk.sequence)
+			return fault_set(fault, FAULT_RETRY, ESTALE, "%s is another disk now",
+					 now.path);
 		if (now.size_bytes != source->disks[i].disk.size_bytes)
 			return fault_set(fault, FAULT_RETRY, ESTALE,
 					 "%s changed its size from %llu to %llu bytes", now.path,
@@ -347,7 +268,7 @@ static int refresh_disks(struct replicator *replicator, uint64_t *refreshed_ns, 
 	return 0;
 }
 
-static int replicate(struct replicator *replicator, struct fault *fault)
+int replicator_replicate(struct replicator *replicator, struct fault *fault)
 {
 	struct source *source = replicator->source;
 	uint64_t refreshed_ns = os_monotonic_ns();
@@ -384,114 +305,11 @@ static int replicate(struct replicator *replicator, struct fault *fault)
 		error = source_take(source, fault);
 		if (error)
 			return error;
-		if (is_scanning(replicator))
+		if (replicator_is_scanning(replicator))
 			for (unsigned int i = 0; i < source->count; i++)
 				source->disks[i].memory->stage = SOURCE_STAGE_COMPARE;
 	}
 	if (session_has_failed(replicator->session, fault))
 		return fault ? -fault->error : -ECONNRESET;
-	return 0;
-}
-
-struct session_setup replicator_session_setup(struct replicator *replicator)
-{
-	return (struct session_setup){
-		.source = replicator->source,
-		.status = replicator->status,
-		.limit = replicator->limit,
-		.instance = replicator->instance,
-		.fenced = replicator->fenced,
-		.is_stopping = &replicator->is_stopping,
-	};
-}
-
-/* A fenced source says so until it was heard; then it only waits for its end. */
-static int run_fenced(struct replicator *replicator, struct fault *fault)
-{
-	struct session_setup setup = replicator_session_setup(replicator);
-	int error;
-
-	while (replicator->is_fenced_heard && !replicator_is_stopping(replicator))
-		os_sleep_ns(TICK_NS);
-	if (replicator_is_stopping(replicator))
-		return 0;
-	error = session_repeat_fenced(&setup, fault);
-	replicator->is_fenced_heard = !error;
-	return error;
-}
-
-static int run_session(struct replicator *replicator, struct fault *fault)
-{
-	struct source *source = replicator->source;
-	struct session_setup setup = replicator_session_setup(replicator);
-	int error;
-
-	status_set_flags(replicator->status, is_scanning(replicator) ? 0 : WIRE_STATUS_TRACKED,
-			 WIRE_STATUS_READY | WIRE_STATUS_WAITING);
-	error = session_open(&setup, &replicator->session, fault);
-	if (error)
-		return error;
-	for (unsigned int i = 0; !error && i < source->count; i++)
-		error = reconcile_disk(replicator, i, fault);
-	if (!error) {
-		status_set_note(replicator->status, "%s", "");
-		error = replicate(replicator, fault);
-	}
-	if (error == -ENODEV || error == -ESTALE) {
-		struct wire_error message = {.code = WIRE_ERROR_DISK, .class = FAULT_STOP};
-
-		snprintf(message.text, sizeof(message.text), "%s", fault->text);
-		(void)session_send(replicator->session, WIRE_ERROR, &message, sizeof(message));
-	}
-	session_close(replicator->session);
-	replicator->session = NULL;
-	return error;
-}
-
-/* The disks are not what they were: look for them anew until they are there. */
-static int reopen_source(struct replicator *replicator, struct fault *fault)
-{
-	source_close(replicator->source, SOURCE_KEEP_TRACKING);
-	replicator->source = NULL;
-	return source_open(replicator->options, &replicator->source, fault);
-}
-
-static void wait_backoff(struct replicator *replicator, uint64_t backoff_ns)
-{
-	uint64_t deadline = os_monotonic_ns() + backoff_ns;
-
-	while (!replicator_is_stopping(replicator) && os_monotonic_ns() < deadline)
-		os_sleep_ns(BACKOFF_LEAST_NS / 4);
-}
-
-int replicator_run(struct replicator *replicator, struct fault *fault)
-{
-	uint64_t backoff = BACKOFF_LEAST_NS;
-
-	while (!replicator_is_stopping(replicator) && !replicator->is_removed) {
-		struct fault why = {0};
-		uint64_t began = os_monotonic_ns();
-		int error = replicator->fenced ? run_fenced(replicator, &why)
-					       : run_session(replicator, &why);
-
-		if (!error || replicator_is_stopping(replicator))
-			continue;
-		if (os_monotonic_ns() - began > BACKOFF_MOST_NS)
-			backoff = BACKOFF_LEAST_NS; /* it worked for a while */
-		status_set_note(replicator->status, "%s", why.text);
-		status_set_flags(replicator->status, WIRE_STATUS_WAITING, WIRE_STATUS_READY);
-		if (why.class == FAULT_STOP)
-			backoff = BACKOFF_STOP_NS;
-		log_warning("%s; trying again in %llu.%llu s", why.text,
-			    (unsigned long long)(backoff / NS_PER_S),
-			    (unsigned long long)(backoff / (NS_PER_S / 10) % 10));
-		wait_backoff(replicator, backoff);
-		backoff = backoff * 2 > BACKOFF_MOST_NS ? BACKOFF_MOST_NS : backoff * 2;
-		if (error == -ENODEV || error == -ESTALE) {
-			error = reopen_source(replicator, fault);
-			if (error)
-				return error; /* the service manager starts us again later */
-		}
-	}
 	return 0;
 }

@@ -30,6 +30,7 @@ struct replicator {
 	struct rate_limit *limit;
 	struct session *session; /* NULL between sessions */
 	uint8_t instance[WIRE_SESSION_LEN];
+	char receiver_host[SESSION_HOST_MAX]; /* numeric; where it was reached last */
 	uint32_t pass;
 	bool is_paused, is_removed;
 	bool has_been_complete; /* a pass ended with everything acknowledged, in this process */
@@ -49,6 +50,9 @@ int replicator_run(struct replicator *replicator, struct fault *fault);
 void replicator_stop(struct replicator *replicator);
 bool replicator_is_stopping(struct replicator *replicator);
 
+/* replicate.c: one session's worth: rounds until it fails, is to end, or the source is fenced. */
+int replicator_replicate(struct replicator *replicator, struct fault *fault);
+bool replicator_is_scanning(const struct replicator *replicator);
 struct session_setup replicator_session_setup(struct replicator *replicator);
 /* For verify.c and cutover.c. Takes what was written since and copies until it is acknowledged. Returns
  * 0, -ECONNRESET when the session failed, -EINTR when a command or a cancel interrupted it. */

@@ -178,6 +178,7 @@ static int start_flow(struct session *session, struct fault *fault)
 			.size_bytes = disk->disk.size_bytes,
 			.block_bytes = disk->block_bytes,
 			.acked_epoch = &disk->memory->acked_epoch,
+			.opened_epoch = &disk->memory->opened_epoch,
 		};
 		session->fds[i] = disk->fd;
 		session->logical_block_bytes[i] = disk->disk.logical_block_bytes;

@@ -22,6 +22,8 @@
 
 struct session;
 
+#define SESSION_HOST_MAX 64
+
 struct session_setup {
 	struct source *source;
 	struct status *status;
@@ -29,6 +31,8 @@ struct session_setup {
 	const uint8_t *instance; /* WIRE_SESSION_LEN random bytes of this process */
 	uint64_t fenced;	 /* the cutover that this source is fenced for; 0 none */
 	const bool *is_stopping; /* read atomically: the agent is to end */
+	char *numeric_host; /* SESSION_HOST_MAX: where the receiver was reached last, for session_repeat_fenced,
+			     * which may find every resolver frozen */
 };
 
 /* Connects, says hello, opens the data connections and starts the threads. The fault says in plain words
@@ -37,7 +41,8 @@ int session_open(const struct session_setup *setup, struct session **ret_session
 		 struct fault *fault);
 /* In a connection of its own: tells the receiver that this source is fenced (setup->fenced), after the
  * session that should have said so was cut. 0 when it was heard. */
-int session_repeat_fenced(const struct session_setup *setup, struct fault *fault);
+int session_repeat_fenced(const struct session_setup *setup, uint64_t deadline_ns,
+			  struct fault *fault);
 /* Ends all threads and connections. NULL is fine. */
 void session_close(struct session *session);
 

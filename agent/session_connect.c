@@ -64,23 +64,24 @@ static int new_context(const struct agent_options *options, struct tls_context *
 }
 
 static int connect_one(const struct address *address, struct tls_context *context,
-		       struct tls_stream **ret_stream, struct fault *fault)
+		       uint64_t deadline, struct tls_stream **ret_stream, char *ret_numeric_host,
+		       struct fault *fault)
 {
-	uint64_t deadline = os_monotonic_ns() + CONNECT_TIMEOUT_NS;
 	os_socket_t socket;
 	int error = os_socket_connect(address->host, address->port, deadline, &socket, fault);
 
 	if (error)
 		return error;
+	if (ret_numeric_host)
+		os_socket_peer(socket, ret_numeric_host, SESSION_HOST_MAX);
 	return tls_stream_connect(context, socket, WIRE_ALPN, deadline, ret_stream, fault);
 }
 
 /* Receives one frame that must be of the given type; an ERROR becomes the fault. */
 static int expect(struct frame_link *link, enum wire_type type, void *ret_message, size_t size,
-		  struct fault *fault)
+		  uint64_t deadline, struct fault *fault)
 {
 	uint64_t buffer[WIRE_CONTROL_MAX / sizeof(uint64_t)];
-	uint64_t deadline = os_monotonic_ns() + WELCOME_TIMEOUT_NS;
 	enum wire_type got;
 	uint32_t length;
 	int error;
@@ -151,6 +152,7 @@ static int send_disks(struct session *session, struct fault *fault)
 
 static int open_control(struct session *session, struct fault *fault)
 {
+	uint64_t deadline = os_monotonic_ns() + WELCOME_TIMEOUT_NS;
 	struct wire_hello hello;
 	struct wire_welcome welcome;
 	int error;
@@ -160,7 +162,8 @@ static int open_control(struct session *session, struct fault *fault)
 	if (!error)
 		error = send_disks(session, fault);
 	if (!error)
-		error = expect(&session->link, WIRE_WELCOME, &welcome, sizeof(welcome), fault);
+		error = expect(&session->link, WIRE_WELCOME, &welcome, sizeof(welcome), deadline,
+			       fault);
 	if (error)
 		return error;
 	if (welcome.version != WIRE_VERSION || welcome.connections < 1)
@@ -172,7 +175,7 @@ static int open_control(struct session *session, struct fault *fault)
 	session->connections = welcome.connections;
 	for (unsigned int i = 0; i < session->setup.source->count; i++) {
 		error = expect(&session->link, WIRE_DISK_READY, &session->disks[i],
-			       sizeof(session->disks[i]), fault);
+			       sizeof(session->disks[i]), deadline, fault);
 		if (error)
 			return error;
 		if (session->disks[i].index != i)
@@ -193,7 +196,8 @@ static int open_data(struct session *session, struct tls_stream *stream, struct 
 	fill_hello(session, WIRE_ROLE_DATA, &hello);
 	error = frame_send(&link, WIRE_HELLO, &hello, sizeof(hello), NULL, 0, fault);
 	if (!error)
-		error = expect(&link, WIRE_WELCOME, &welcome, sizeof(welcome), fault);
+		error = expect(&link, WIRE_WELCOME, &welcome, sizeof(welcome),
+			       os_monotonic_ns() + WELCOME_TIMEOUT_NS, fault);
 	frame_link_fini(&link);
 	return error;
 }
@@ -207,7 +211,8 @@ static int find_way(const struct agent_options *options, struct address *ret_add
 	return error ? error : new_context(options, ret_context, fault);
 }
 
-int session_repeat_fenced(const struct session_setup *setup, struct fault *fault)
+int session_repeat_fenced(const struct session_setup *setup, uint64_t deadline_ns,
+			  struct fault *fault)
 {
 	struct session session = {.setup = *setup};
 	struct tls_context *context = NULL;
@@ -216,8 +221,10 @@ int session_repeat_fenced(const struct session_setup *setup, struct fault *fault
 	struct wire_fenced heard;
 	int error = find_way(setup->source->options, &address, &context, fault);
 
+	if (!error && setup->numeric_host[0])
+		snprintf(address.host, sizeof(address.host), "%s", setup->numeric_host);
 	if (!error)
-		error = connect_one(&address, context, &session.control, fault);
+		error = connect_one(&address, context, deadline_ns, &session.control, NULL, fault);
 	tls_context_free(context);
 	if (error)
 		return error;
@@ -227,7 +234,8 @@ int session_repeat_fenced(const struct session_setup *setup, struct fault *fault
 	if (!error)
 		error = send_disks(&session, fault);
 	if (!error)
-		error = expect(&session.link, WIRE_FENCED, &heard, sizeof(heard), fault);
+		error = expect(&session.link, WIRE_FENCED, &heard, sizeof(heard), deadline_ns,
+			       fault);
 	frame_link_fini(&session.link);
 	tls_stream_free(session.control);
 	return error;
@@ -243,13 +251,15 @@ int session_connect(struct session *session, struct fault *fault)
 	error = find_way(options, &address, &context, fault);
 	if (error)
 		return error;
-	error = connect_one(&address, context, &session->control, fault);
+	error = connect_one(&address, context, os_monotonic_ns() + CONNECT_TIMEOUT_NS,
+			    &session->control, session->setup.numeric_host, fault);
 	if (!error) {
 		frame_link_init(&session->link, session->control, "the receiver");
 		error = open_control(session, fault);
 	}
 	for (unsigned int i = 0; !error && i < session->connections; i++) {
-		error = connect_one(&address, context, &session->data[i], fault);
+		error = connect_one(&address, context, os_monotonic_ns() + CONNECT_TIMEOUT_NS,
+				    &session->data[i], NULL, fault);
 		if (!error)
 			error = open_data(session, session->data[i], fault);
 	}

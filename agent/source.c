@@ -142,8 +142,8 @@ void source_close(struct source *source, enum source_end end)
 }
 
 /* Sets or clears the blocks of a byte range. Clearing takes only whole blocks, setting any touched. */
-static void mark_bytes(struct source_disk *disk, struct bitmap *map, const struct swap_range *range,
-		       bool is_set)
+static void mark_bytes(const struct source_disk *disk, struct bitmap *map,
+		       const struct swap_range *range, bool is_set)
 {
 	uint64_t first = range->offset / disk->block_bytes;
 	uint64_t end = (range->offset + range->length) / disk->block_bytes;
@@ -163,19 +163,27 @@ static void mark_bytes(struct source_disk *disk, struct bitmap *map, const struc
 		bitmap_clear(map, first, end - first);
 }
 
+void source_leave_out_swap(const struct source *source, unsigned int index, struct bitmap *map)
+{
+	const struct source_disk *disk = &source->disks[index];
+
+	for (unsigned int i = 0; i < disk->swap_count; i++)
+		mark_bytes(disk, map, &disk->swap[i], false);
+}
+
 /*
  * Swap contents are dropped from todo. A swap area that ended between the look at /proc/swaps and the
  * take may hold data by now whose bits we would drop: so look again afterwards, and put back every range
  * that is not swap any more. The same catches areas that ended since the last take.
  */
-static int drop_swap(struct source_disk *disk, struct fault *fault)
+static int drop_swap(struct source *source, unsigned int index, struct fault *fault)
 {
+	struct source_disk *disk = &source->disks[index];
 	struct swap_range now[SWAP_RANGES_MAX];
 	unsigned int count = 0;
 	int error;
 
-	for (unsigned int i = 0; i < disk->swap_count; i++)
-		mark_bytes(disk, &disk->todo, &disk->swap[i], false);
+	source_leave_out_swap(source, index, &disk->todo);
 	error = swap_ranges(&disk->disk, now, &count, fault);
 	if (error)
 		count = 0; /* cannot be told: copy all of it */
@@ -201,7 +209,7 @@ int source_take(struct source *source, struct fault *fault)
 		int error = source->tracker->ops->take(source->tracker, i, fault);
 
 		if (!error)
-			error = drop_swap(disk, fault);
+			error = drop_swap(source, i, fault);
 		if (error)
 			return error;
 		if (disk->changed.words)
@@ -220,6 +228,9 @@ int source_list_all(struct source *source, unsigned int index, struct fault *fau
 
 	/* In this order: killed anywhere in between, the next agent knows of no replica and lists anew. */
 	memset(disk->memory->replica_id, 0, sizeof(disk->memory->replica_id));
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	/* I3: only now, and before its comparison begins. What happens from here on counts anew. */
+	source->tracker->ops->clear_suspect(source->tracker, index);
 	bitmap_set(&disk->todo, 0, disk->todo.bits);
 	if (!source->options->allocated_only)
 		return 0;
@@ -260,8 +271,6 @@ int source_poll(struct source *source, bool ret_relist[TRACKER_DISKS_MAX], char 
 		if (state.is_suspect) {
 			snprintf(ret_why, why_size, "%s: %s", source->disks[i].disk.path,
 				 state.why ? state.why : "a write may have been missed");
-			/* Before the comparison begins: what happens from here on counts anew. */
-			source->tracker->ops->clear_suspect(source->tracker, i);
 		}
 	}
 	__atomic_store_n(&source->writes_seen, writes, __ATOMIC_RELAXED);

@@ -49,6 +49,8 @@ void source_close(struct source *source, enum source_end end);
 
 /* Moves what was written since into todo, without the contents of swap. */
 int source_take(struct source *source, struct fault *fault);
+/* Clears the blocks that lie wholly in swap. */
+void source_leave_out_swap(const struct source *source, unsigned int disk, struct bitmap *map);
 /* Makes todo of one disk list everything worth copying: allocated blocks, or all of them if
  * allocated-only is off. Until source_adopt_replica it counts as knowing of no replica. */
 int source_list_all(struct source *source, unsigned int disk, struct fault *fault);
@@ -62,8 +64,8 @@ void source_adopt_replica(struct source *source, unsigned int disk,
 			  const uint8_t replica[WIRE_REPLICA_LEN], uint64_t epoch,
 			  enum source_stage stage);
 
-/* Asks the tracker how the disks are; a disk that is suspect, or not continuous any more, gets its
- * replica forgotten so that the caller lists it anew. *ret_relist is set for each such disk. */
+/* Asks the tracker how the disks are. *ret_relist is set for each that is suspect (I3), and stays so until
+ * source_list_all lists it anew. */
 int source_poll(struct source *source, bool ret_relist[TRACKER_DISKS_MAX], char *ret_why,
 		size_t why_size, struct fault *fault);
 

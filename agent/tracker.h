@@ -41,6 +41,7 @@ struct tracker_disk_memory {
 	uint8_t replica_id
 		[TRACKER_REPLICA_ID_LEN]; /* whose lacks `todo` lists; all zero: none yet */
 	uint64_t acked_epoch;		  /* newest epoch the receiver acknowledged */
+	uint64_t opened_epoch;		  /* newest epoch that anything was sent in */
 	uint64_t stage; /* enum source_stage: what is to be done with what `todo` lists; 0 none */
 };
 

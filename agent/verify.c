@@ -28,22 +28,6 @@ static uint64_t scope_bytes(const struct verify *verify)
 	return bytes;
 }
 
-/* Swap contents are not replicated, so they are not compared either. */
-static void leave_out_swap(struct bitmap *scope, const struct source_disk *disk)
-{
-	for (unsigned int i = 0; i < disk->swap_count; i++) {
-		uint64_t first = disk->swap[i].offset / disk->block_bytes;
-		uint64_t end =
-			(disk->swap[i].offset + disk->swap[i].length + disk->block_bytes - 1) /
-			disk->block_bytes;
-
-		if (end > scope->bits)
-			end = scope->bits;
-		if (first < end)
-			bitmap_clear(scope, first, end - first);
-	}
-}
-
 static int fill_scope(struct verify *verify, unsigned int index, enum verify_scope scope,
 		      struct fault *fault)
 {
@@ -62,7 +46,8 @@ static int fill_scope(struct verify *verify, unsigned int index, enum verify_sco
 	if (scope == VERIFY_ALLOCATED && verify->replicator->options->allocated_only)
 		error = fsmap_clear_free(&disk->disk, disk->block_bytes, map, note, sizeof(note),
 					 fault);
-	leave_out_swap(map, disk);
+	/* Swap contents are not replicated, so they are not compared either. */
+	source_leave_out_swap(verify->replicator->source, index, map);
 	return error;
 }
 

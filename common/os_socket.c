@@ -306,3 +306,14 @@ void os_socket_close(os_socket_t socket)
 	if (socket != OS_SOCKET_NONE)
 		close(socket);
 }
+
+void os_socket_peer(os_socket_t socket, char *ret_host, unsigned int size)
+{
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+
+	if (getpeername(socket, (struct sockaddr *)&address, &length) ||
+	    getnameinfo((struct sockaddr *)&address, length, ret_host, size, NULL, 0,
+			NI_NUMERICHOST))
+		ret_host[0] = '\0';
+}

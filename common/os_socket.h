@@ -22,6 +22,9 @@ enum os_wait { OS_WAIT_READ = 1, OS_WAIT_WRITE = 2 };
 int os_socket_connect(const char *host, uint16_t port, uint64_t deadline_ns,
 		      os_socket_t *ret_socket, struct fault *fault);
 
+/* The peer's numeric address without its port, "" when it cannot be told. */
+void os_socket_peer(os_socket_t socket, char *ret_host, unsigned int size);
+
 /* Listens on address:port; address "" means all, IPv6 and IPv4. port 0 picks a free one. */
 int os_socket_listen(const char *address, uint16_t port, os_socket_t *ret_socket,
 		     struct fault *fault);

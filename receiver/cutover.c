@@ -17,6 +17,12 @@ static int check(struct machine *machine, const struct session *session, struct 
 {
 	const struct wire_status *status = &machine->status;
 
+	if (machine->state == MACHINE_COMPLETED && !machine->has_started)
+		return fault_set(
+			fault, FAULT_STOP, EALREADY,
+			"%s was cut over, but its start-command did not succeed. To run it "
+			"again: 'blkferry cutover %s --source-is-dead'",
+			machine->name, machine->name);
 	if (machine->state == MACHINE_COMPLETED)
 		return fault_set(fault, FAULT_STOP, EALREADY, "%s was cut over already",
 				 machine->name);
@@ -258,7 +264,10 @@ void cutover_start_target(struct machines *machines, struct machine *machine)
 	int error;
 
 	os_mutex_lock(&machine->lock);
-	is_due = machine->state == MACHINE_COMPLETED && cutover->is_running;
+	is_due = machine->state == MACHINE_COMPLETED && cutover->is_running &&
+		 !cutover->is_starting;
+	if (is_due)
+		cutover->is_starting = true;
 	os_mutex_unlock(&machine->lock);
 	if (!is_due)
 		return;
@@ -274,6 +283,7 @@ void cutover_start_target(struct machines *machines, struct machine *machine)
 	if (machine_store(machines, machine, &fault) && !error)
 		error = -fault.error;
 	cutover->is_running = false;
+	cutover->is_starting = false;
 	os_cond_broadcast(&machine->changed);
 	os_mutex_unlock(&machine->lock);
 	if (error)

@@ -50,6 +50,7 @@ struct machine_step {
 struct machine_cutover {
 	uint64_t id; /* 0: none was tried since the receiver started */
 	bool is_running, is_dry_run;
+	bool is_starting; /* somebody runs the start-command: once, whoever hears of FENCED */
 	uint64_t freeze_began_ns; /* monotonic, this side; 0: not frozen yet */
 	uint64_t data_downtime_ns, downtime_ns;
 	uint64_t certified_bytes, repaired_bytes;

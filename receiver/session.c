@@ -320,6 +320,17 @@ static void run_fenced(struct session *session)
 		(void)session_send(session, WIRE_FENCED, &heard, sizeof(heard), NULL, 0);
 }
 
+/* A target on which connections do not see each other's flushes takes one. */
+static void limit_connections(struct session *session)
+{
+	for (unsigned int i = 0; i < session->disk_count; i++) {
+		unsigned int most = target_info(session->disks[i].target)->channels_max;
+
+		if (most < session->connections)
+			session->connections = most ? most : 1;
+	}
+}
+
 static void run_session(struct session *session)
 {
 	struct os_thread pinger = {0};
@@ -334,8 +345,13 @@ static void run_session(struct session *session)
 	error = session_open_disks(session, &fault);
 	if (!error) {
 		code = WIRE_ERROR_INTERNAL;
+		limit_connections(session);
 		error = session_welcome(session, &fault);
 	}
+	os_mutex_lock(&session->lock);
+	session->is_welcomed = !error;
+	session->heard_ns = os_monotonic_ns();
+	os_mutex_unlock(&session->lock);
 	if (error) {
 		session_fail(session, code, &fault);
 	} else {

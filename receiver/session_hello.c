@@ -9,11 +9,15 @@
 #include "receiver/session_internal.h"
 
 #define HELLO_TIMEOUT_NS   (15 * NS_PER_S)
+#define OPEN_TIMEOUT_NS	   (300 * NS_PER_S)
 #define REPLACE_TIMEOUT_NS (60 * NS_PER_S) /* for the old session's last writes to end */
 
+/* Before WELCOME the agent has nothing to say: claiming the machine and opening targets may take long. */
 bool session_is_silent(const struct session *session)
 {
-	return os_monotonic_ns() - session->heard_ns > WIRE_SILENCE_MS * NS_PER_MS;
+	uint64_t most = session->is_welcomed ? WIRE_SILENCE_MS * NS_PER_MS : OPEN_TIMEOUT_NS;
+
+	return os_monotonic_ns() - session->heard_ns > most;
 }
 
 void session_refuse(struct session *session, enum wire_error_code code, const struct fault *fault)

@@ -30,7 +30,7 @@ struct session {
 
 	struct os_mutex lock; /* what follows */
 	struct os_cond changed;
-	bool has_failed;
+	bool has_failed, is_welcomed;
 	unsigned int holds;
 	uint64_t heard_ns;
 	struct frame_link *data[WIRE_CONNECTIONS_MAX];

@@ -19,7 +19,7 @@ struct fixture {
 	struct flow_pass pass;
 	struct bitmap work;
 	uint64_t words[(BLOCKS + 63) / 64];
-	uint64_t acked;
+	uint64_t acked, opened;
 	struct os_thread thread;
 	bool is_complete;
 	int result;
@@ -38,11 +38,11 @@ static void begin(struct fixture *f, enum flow_kind kind, unsigned int connectio
 	struct flow_disk disk = {
 		.size_bytes = size_bytes,
 		.block_bytes = block,
-		.acked_epoch = &f->acked,
 	};
 
 	memset(f, 0, sizeof(*f));
 	disk.acked_epoch = &f->acked;
+	disk.opened_epoch = &f->opened;
 	f->work = (struct bitmap){.words = f->words, .bits = (size_bytes + block - 1) / block};
 	f->pass = (struct flow_pass){.kind = kind, .work = &f->work, .digest_block = 16384};
 	assert_int_equal(flow_new(&disk, 1, connections, 7, &f->flow), 0);
@@ -94,6 +94,7 @@ static void bits_stay_until_the_epoch_is_acknowledged(void **state)
 	assert_int_equal(f.result, 0);
 	assert_true(f.is_complete);
 	assert_int_equal(f.acked, epoch);
+	assert_true(f.opened >= epoch);
 }
 
 static void an_acknowledgement_before_all_barriers_is_refused(void **state)
@@ -252,6 +253,7 @@ static void a_long_pass_goes_through_many_epochs(void **state)
 
 	memset(&f, 0, sizeof(f));
 	disk.acked_epoch = &f.acked;
+	disk.opened_epoch = &f.opened;
 	f.work.bits = MANY;
 	f.work.words = calloc(bitmap_words(MANY), sizeof(uint64_t));
 	f.pass = (struct flow_pass){.kind = FLOW_COPY, .work = &f.work};
