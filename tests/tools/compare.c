@@ -124,7 +124,7 @@ int main(int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	struct difference found = {0};
-	struct side a, b;
+	static struct side a, b; /* buffers live as long as the program */
 	bool may_be_larger = false;
 	int option;
 
