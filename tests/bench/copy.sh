@@ -67,35 +67,51 @@ stop_sources()
 	end_process "$TLS_PID"
 }
 
-# The legs set COPY_NS.
+# CPU time of running processes so far, in ms
+cpu_ms()
+{
+	local pid
+	for pid in "$@"; do
+		cut -d ')' -f 2- "/proc/$pid/stat"
+	done | awk -v ticks="$(getconf CLK_TCK)" '{ sum += $12 + $13 } END { printf "%.0f", sum * 1000 / ticks }'
+}
 
+# The legs set COPY_NS, and COPY_CPU_MS: CPU time, user and system, of all processes that take part. Unlike
+# the time it hardly depends on what else the machine does.
+
+# timed SERVERS COMMAND...: SERVERS are the pids of those that run on
 timed()
 {
-	local start
+	local servers=$1 start before own TIMEFORMAT='%3U %3S'
+	shift
+	# shellcheck disable=SC2086  # a list of pids on purpose
+	before=$(cpu_ms $servers)
 	start=$(now_ns)
-	"$@" >>"$T/copy.log" 2>&1
+	own=$({ time "$@" >>"$T/copy.log" 2>&1; } 2>&1) || fail "$1 failed: $(tail -n 3 "$T/copy.log")"
 	COPY_NS=$(($(now_ns) - start))
+	# shellcheck disable=SC2086
+	COPY_CPU_MS=$(calc "$(cpu_ms $servers) - $before + (${own/ / + }) * 1000")
 }
 
 leg_nbdcopy()
 {
-	timed nbdcopy --flush --destination-is-zero "nbd://127.0.0.1:$PLAIN_PORT" "$TARGET_URI"
+	timed "$PLAIN_PID $TARGET_PID" nbdcopy --flush --destination-is-zero "nbd://127.0.0.1:$PLAIN_PORT" "$TARGET_URI"
 }
 
 leg_nbdcopy_tls()
 {
-	timed nbdcopy --flush --destination-is-zero \
+	timed "$TLS_PID $TARGET_PID" nbdcopy --flush --destination-is-zero \
 		"nbds://localhost:$TLS_PORT/?tls-certificates=$T/pki" "$TARGET_URI"
 }
 
 leg_qemu()
 {
-	timed qemu-img convert -n --target-is-zero -f raw -O raw "$SOURCE" "$TARGET_URI"
+	timed "$TARGET_PID" qemu-img convert -n --target-is-zero -f raw -O raw "$SOURCE" "$TARGET_URI"
 }
 
 leg_bdsync()
 {
-	timed bash -c 'bdsync "bdsync --server" "$1" "$2" | bdsync --patch="$2"' bdsync "$SOURCE" "$T/target.raw"
+	timed "" bash -c 'bdsync "bdsync --server" "$1" "$2" | bdsync --patch="$2"' bdsync "$SOURCE" "$T/target.raw"
 }
 
 have_file()
@@ -103,15 +119,34 @@ have_file()
 	find "$T/receiver" -path '*/copy/disk0.have' -print -quit
 }
 
+# The agent's start (loading the tracker and proving it) is not part of a copy; it ends when the receiver
+# opens the disk.
+wait_for_have()
+{
+	local deadline=$((SECONDS + 60))
+	until [ -n "$(have_file)" ]; do
+		[ "$SECONDS" -lt "$deadline" ] || fail "the agent did not begin"
+		sleep 0.01
+	done
+}
+
 # From the moment that the receiver opens the disk until it has made the last block of the full copy durable:
 # both are times of its have bitmap, made then and written then. Status comes twice a second, too coarse.
 leg_blkferry()
 {
-	local have
+	local have before agent receiver target
 	start_agent copy "$SOURCE" "pass-interval = 60s"
+	before=$(cpu_ms "$RECEIVER_PID")
+	wait_for_have
+	START_CPU_MS=$(cpu_ms "$AGENT_PID")
 	wait_for_status copy .phase delta
 	have=$(have_file)
 	COPY_NS=$(calc "($(stat --printf %.9Y "$have") - $(stat --printf %.9W "$have")) * 1e9")
+	agent=$(($(cpu_ms "$AGENT_PID") - START_CPU_MS))
+	receiver=$(($(cpu_ms "$RECEIVER_PID") - before))
+	target=$(cpu_ms "$TARGET_PID")
+	say "  CPU time in ms: agent $agent (and $START_CPU_MS to start), receiver $receiver, nbdkit $target"
+	COPY_CPU_MS=$((agent + receiver + target))
 	COPY_WIRE_MIB=$(calc "$(status copy .wire_bytes) / 1048576")
 	end_agent copy
 }
@@ -151,9 +186,12 @@ copy_disk()
 			mib_s=$(calc "$disk_mib / ($COPY_NS / 1e9)")
 			if [ "$tool" = blkferry ]; then
 				record "copy_${what}_mib_s" "$round" "$mib_s"
+				record "copy_${what}_cpu_ms" "$round" "$COPY_CPU_MS"
+				record agent_start_cpu_ms "$round" "$START_CPU_MS"
 				record "copy_${what}_wire_mib" "$round" "$COPY_WIRE_MIB"
 			else
 				record "copy_${what}_${tool}_mib_s" "$round" "$mib_s"
+				record "copy_${what}_${tool}_cpu_ms" "$round" "$COPY_CPU_MS"
 			fi
 		done
 	done

@@ -23,10 +23,14 @@ RATIOS = {}
 COPY_GOALS = {("random", "nbdcopy_tls"): 1.0, ("fs", "nbdcopy_tls"): 2.0, ("empty", "nbdcopy_tls"): 2.0}
 for kind in KINDS:
     METRICS[f"copy_{kind}_mib_s"] = ("MiB/s", None, "higher")
+    METRICS[f"copy_{kind}_cpu_ms"] = ("ms", None, "lower")
     METRICS[f"copy_{kind}_wire_mib"] = ("MiB", None, "lower")
     for peer in PEERS:
         METRICS[f"copy_{kind}_{peer}_mib_s"] = ("MiB/s", None, "higher")
+        METRICS[f"copy_{kind}_{peer}_cpu_ms"] = ("ms", None, "lower")
         METRICS[f"copy_{kind}_vs_{peer}"] = ("ratio", COPY_GOALS.get((kind, peer)), "higher")
+        METRICS[f"copy_{kind}_cpu_vs_{peer}"] = ("ratio", None, "lower")
+        RATIOS[f"copy_{kind}_cpu_vs_{peer}"] = (f"copy_{kind}_cpu_ms", f"copy_{kind}_{peer}_cpu_ms")
         RATIOS[f"copy_{kind}_vs_{peer}"] = (f"copy_{kind}_mib_s", f"copy_{kind}_{peer}_mib_s")
 
 for channels in (1, 2):
@@ -46,6 +50,7 @@ for rate in RATES:
     METRICS[f"cutover_data_ms_at_{rate}mib_s"] = ("ms", 250 if rate == 50 else None, "lower")
 for rate in RATES:
     METRICS[f"agent_cpu_percent_at_{rate}mib_s"] = ("%", 3 if rate == 10 else None, "lower")
+METRICS["agent_start_cpu_ms"] = ("ms", None, "lower")
 METRICS["agent_rss_mib"] = ("MiB", 96, "lower")
 METRICS["agent_memory_mib"] = ("MiB", 96, "lower")
 
