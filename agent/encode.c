@@ -124,14 +124,14 @@ static void add_readable(struct encoder *encoder, uint8_t *base, const struct fl
 
 int encoder_run_data(struct encoder *encoder, const struct flow_batch *batch, uint8_t *buffer,
 		     const struct encode_hole *holes, unsigned int hole_count,
-		     const uint8_t **ret_bytes, size_t *ret_size)
+		     enum effort_choice effort, const uint8_t **ret_bytes, size_t *ret_size)
 {
 	const uint8_t *bytes = buffer;
 	struct wire_header *header = (struct wire_header *)encoder->out;
 	struct wire_data *data = (struct wire_data *)(header + 1);
 	struct wire_extent *table = (struct wire_extent *)(data + 1);
 	size_t table_size, stored;
-	enum compress_codec codec;
+	enum compress_codec codec = COMPRESS_RAW;
 	uint8_t *payload;
 
 	encoder->extent_count = 0;
@@ -146,8 +146,9 @@ int encoder_run_data(struct encoder *encoder, const struct flow_batch *batch, ui
 		return 0;
 	table_size = encoder->extent_count * sizeof(*table);
 	payload = (uint8_t *)table + table_size;
-	codec = compressor_run(encoder->compressor, buffer, encoder->raw_bytes, payload,
-			       encoder->raw_bytes, &stored);
+	if (effort == EFFORT_COMPRESS)
+		codec = compressor_run(encoder->compressor, buffer, encoder->raw_bytes, payload,
+				       encoder->raw_bytes, &stored);
 	if (codec == COMPRESS_RAW) {
 		stored = encoder->raw_bytes;
 		memcpy(payload, buffer, stored);

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/effort.h"
 #include "agent/flow.h"
 
 /* What of a batch could not be read: neither sent nor digested. Ascending. */
@@ -29,7 +30,7 @@ void encoder_free(struct encoder *encoder);
  * result is valid until the next call; size 0 when nothing is left to send. */
 int encoder_run_data(struct encoder *encoder, const struct flow_batch *batch, uint8_t *buffer,
 		     const struct encode_hole *holes, unsigned int hole_count,
-		     const uint8_t **ret_bytes, size_t *ret_size);
+		     enum effort_choice effort, const uint8_t **ret_bytes, size_t *ret_size);
 /* Registers each digest frame with the flow. -ECONNRESET when the session has failed. An extent with a
  * hole in it is not digested at all: its bits stay set. */
 int encoder_run_digests(struct encoder *encoder, struct flow *flow, const struct flow_batch *batch,

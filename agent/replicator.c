@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/platform.h"
 #include "agent/replicate.h"
 #include "common/log.h"
 #include "common/os_clock.h"

@@ -32,6 +32,7 @@ struct sender {
 	struct frame_link link;
 	struct reader *reader;
 	struct encoder *encoder;
+	struct effort effort;
 	struct os_thread thread;
 	struct slot slots[SLOTS];
 	unsigned int head, used; /* slots[head] is sent next; used slots follow it */
@@ -131,11 +132,18 @@ static int pace(struct sender *sender, size_t bytes)
 	return 0;
 }
 
+/* Under a bandwidth limit it is the wire that counts. */
+static enum effort_choice choose_effort(const struct sender *sender)
+{
+	return rate_limit_get(sender->setup.limit) ? EFFORT_COMPRESS : sender->effort.choice;
+}
+
 static int ship_batch(struct sender *sender, struct slot *slot, struct fault *fault)
 {
 	struct encode_hole holes[ENCODE_HOLES_MAX];
 	unsigned int hole_count = 0;
 	const uint8_t *bytes;
+	uint64_t began = os_monotonic_ns();
 	size_t size;
 	int error = 0;
 
@@ -147,7 +155,7 @@ static int ship_batch(struct sender *sender, struct slot *slot, struct fault *fa
 		return error;
 	if (slot->batch.kind == FLOW_COPY)
 		error = encoder_run_data(sender->encoder, &slot->batch, slot->buffer, holes,
-					 hole_count, &bytes, &size);
+					 hole_count, choose_effort(sender), &bytes, &size);
 	else
 		error = encoder_run_digests(sender->encoder, sender->setup.flow, &slot->batch,
 					    slot->buffer, holes, hole_count, &bytes, &size);
@@ -159,7 +167,10 @@ static int ship_batch(struct sender *sender, struct slot *slot, struct fault *fa
 		return fault_set(fault, FAULT_RETRY, ECANCELED, "the session ended");
 	flow_count_sent(sender->setup.flow, slot->batch.kind == FLOW_COPY ? slot->batch.bytes : 0,
 			size);
-	return frame_send_raw(&sender->link, bytes, size, fault);
+	error = frame_send_raw(&sender->link, bytes, size, fault);
+	if (slot->batch.kind == FLOW_COPY)
+		effort_note(&sender->effort, slot->batch.bytes, os_monotonic_ns() - began);
+	return error;
 }
 
 static int ship_barrier(struct sender *sender, uint64_t epoch, struct fault *fault)
@@ -245,6 +256,7 @@ int sender_start(const struct sender_setup *setup, struct sender **ret_sender)
 		if (!sender->slots[i].buffer)
 			goto fail;
 	}
+	effort_init(&sender->effort);
 	sender->encoder = encoder_new();
 	if (!sender->encoder)
 		goto fail;

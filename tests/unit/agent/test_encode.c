@@ -64,7 +64,8 @@ static void check_batch(const struct flow_batch *batch, const struct encode_hole
 
 	memset(copy, 0xee, sizeof(copy));
 	load(batch);
-	assert_int_equal(encoder_run_data(encoder, batch, buffer, holes, hole_count, &bytes, &size),
+	assert_int_equal(encoder_run_data(encoder, batch, buffer, holes, hole_count,
+					  EFFORT_COMPRESS, &bytes, &size),
 			 0);
 	assert_int_equal(size ? apply(bytes, size) : 0, expected);
 	for (unsigned int i = 0; i < batch->count; i++) {
@@ -139,7 +140,9 @@ static void a_batch_of_zeroes_has_no_payload(void **state)
 
 	memset(buffer, 0, sizeof(buffer));
 	batch.extents[0] = (struct flow_extent){.offset = 4096, .length = SIZE};
-	assert_int_equal(encoder_run_data(encoder, &batch, buffer, NULL, 0, &bytes, &size), 0);
+	assert_int_equal(encoder_run_data(encoder, &batch, buffer, NULL, 0, EFFORT_COMPRESS, &bytes,
+					  &size),
+			 0);
 	assert_int_equal(size, sizeof(struct wire_header) + sizeof(struct wire_data) +
 				       sizeof(struct wire_extent));
 	encoder_free(encoder);
