@@ -408,9 +408,10 @@ void cutover_command(struct replicator *replicator, const struct wire_command *c
 	}
 	/* I9: fenced. Say so until it is heard; then make it final. */
 	(void)cutover_step_done(&cutover, WIRE_STEP_COMMIT, 0, "committed; nothing thaws any more");
+	replicator->freezer = cutover.freezer;
 	say_fenced(&cutover);
 	error = fence_run(cutover.fence);
-	/* Only `hold` comes back. The freezer is kept: freeing it would thaw. */
+	/* Only `hold` comes back. */
 	if (error)
 		log_error("the fence failed: %s; the file systems stay frozen", strerror(-error));
 }

@@ -33,11 +33,12 @@ struct replicator {
 	char receiver_host[SESSION_HOST_MAX]; /* numeric; where it was reached last */
 	uint32_t pass;
 	bool is_paused, is_removed;
-	bool has_been_complete; /* a pass ended with everything acknowledged, in this process */
-	bool is_stopping;	/* read and written atomically: replicate_stop */
-	uint64_t ship_rate;	/* bytes a second that passes moved lately */
-	uint64_t fenced;	/* the cutover we are fenced for; 0 none */
-	bool is_fenced_heard;	/* and the receiver knows it: there is nothing left to do */
+	bool has_been_complete;	 /* a pass ended with everything acknowledged, in this process */
+	bool is_stopping;	 /* read and written atomically: replicate_stop */
+	uint64_t ship_rate;	 /* bytes a second that passes moved lately */
+	struct freezer *freezer; /* of a source that is fenced: it stays frozen */
+	uint64_t fenced;	 /* the cutover we are fenced for; 0 none */
+	bool is_fenced_heard;	 /* and the receiver knows it: there is nothing left to do */
 };
 
 int replicator_new(const struct agent_options *options, struct replicator **ret_replicator,

@@ -49,6 +49,7 @@ void replicator_free(struct replicator *replicator)
 	if (!replicator)
 		return;
 	session_close(replicator->session);
+	freezer_free(replicator->freezer); /* committed: that thaws nothing */
 	source_close(replicator->source,
 		     replicator->is_removed ? SOURCE_END_TRACKING : SOURCE_KEEP_TRACKING);
 	rate_limit_free(replicator->limit);
