@@ -307,7 +307,7 @@ static int await_commit(struct cutover *cutover, struct fault *fault)
 	}
 	error = check_still(cutover, fault);
 	if (!error)
-		error = freezer_commit(cutover->freezer, fault);
+		error = freezer_commit(cutover->freezer, cutover->fence, fault);
 	if (error)
 		return error;
 	replicator->fenced = cutover->command->id;

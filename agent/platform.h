@@ -53,6 +53,17 @@ struct swap_range {
 int swap_ranges(const struct tracked_disk *disk, struct swap_range *ret_ranges,
 		unsigned int *ret_count, struct fault *fault);
 
+/* --- fence.c ------------------------------------------------------------------------------- */
+
+enum fence_kind { FENCE_POWEROFF = 1, FENCE_HALT, FENCE_HOLD };
+
+const char *fence_name(enum fence_kind kind);
+/* 0 or -EINVAL */
+int fence_parse(const char *text, enum fence_kind *ret_kind);
+/* Powers off or halts at once, without a sync and without touching a disk; does not return then.
+ * FENCE_HOLD returns 0: everything stays frozen until a person or a reset ends it. */
+int fence_run(enum fence_kind kind);
+
 /* --- freeze.c, watchdog.c: stopping all writes for a moment ----------------------------------- */
 
 struct freezer; /* the file systems on the machine's disks, innermost first, mount points open */
@@ -79,22 +90,20 @@ int freezer_freeze(struct freezer *freezer, uint64_t deadline_ns, struct fault *
 void freezer_thaw(struct freezer *freezer);
 /* True as long as everything is still frozen: the watchdog has not thawed. */
 bool freezer_is_frozen(struct freezer *freezer);
-/* The point of no return: tells the watchdog never to thaw, and waits for its answer.
- * Returns 0 when from now on nothing thaws by itself; -ETIMEDOUT when it was too late: the watchdog has
- * thawed or is about to, and the caller must give the cutover up. */
-int freezer_commit(struct freezer *freezer, struct fault *fault);
-void freezer_free(struct freezer *freezer); /* thaws first unless committed */
-
-/* --- fence.c ------------------------------------------------------------------------------- */
-
-enum fence_kind { FENCE_POWEROFF = 1, FENCE_HALT, FENCE_HOLD };
-
-const char *fence_name(enum fence_kind kind);
-/* 0 or -EINVAL */
-int fence_parse(const char *text, enum fence_kind *ret_kind);
-/* Powers off or halts at once, without a sync and without touching a disk; does not return then.
- * FENCE_HOLD returns 0: everything stays frozen until a person or a reset ends it. */
-int fence_run(enum fence_kind kind);
+/* The point of no return. Returns 0 when from now on nothing thaws by itself; -ETIMEDOUT when it was
+ * too late: the watchdog has thawed or is about to, and the caller must give the cutover up.
+ *
+ * The caller has to end the machine by that fence within FREEZER_FENCE_NS. When it has not by then, or
+ * has died, the watchdog does, for nobody else is left who could: with FENCE_HOLD everything stays
+ * frozen instead. */
+#define FREEZER_FENCE_NS (60ull * 1000 * 1000 * 1000)
+int freezer_commit(struct freezer *freezer, enum fence_kind fence, struct fault *fault);
+/* Takes the commit back and thaws everything. Only as long as the receiver has not been told FENCED: a
+ * target machine may run from then on. -ETIMEDOUT when the watchdog is fencing already, or when there was
+ * no commit; then nothing is done. */
+int freezer_uncommit(struct freezer *freezer);
+void freezer_free(
+	struct freezer *freezer); /* thaws first; committed, it leaves it to the watchdog */
 
 /* --- process.c ------------------------------------------------------------------------------- */
 

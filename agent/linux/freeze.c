@@ -39,7 +39,7 @@ struct freezer {
 	unsigned int failed; /* index of what failed, when result is not 0 */
 };
 
-static const struct freeze_ops real_ops = {freeze_method_freeze, freeze_method_thaw};
+static const struct freeze_ops real_ops = {freeze_method_freeze, freeze_method_thaw, fence_run};
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
@@ -113,12 +113,13 @@ static void describe(struct freezer *freezer)
 	}
 }
 
+/* Nothing is left to the watchdog. */
 static bool is_settled(const struct freezer *freezer)
 {
 	const struct watchdog_board *board = freezer->watchdog.board;
 
-	if (board && atomic_load(&board->verdict) == VERDICT_COMMITTED)
-		return true;
+	if (board && watchdog_is_committed(board))
+		return false;
 	for (unsigned int i = 0; board && i < freezer->list.count; i++)
 		if (atomic_load(&board->states[i]) != FREEZE_IDLE)
 			return false;
@@ -352,24 +353,29 @@ int freezer_freeze(struct freezer *freezer, uint64_t deadline_ns, struct fault *
 	return result;
 }
 
-void freezer_thaw(struct freezer *freezer)
+static void thaw_all(struct freezer *freezer)
 {
-	enum watchdog_verdict now;
-
-	if (!freezer->has_started)
-		return;
-	(void)watchdog_decide(freezer->watchdog.board, VERDICT_THAWED, &now);
-	if (now == VERDICT_COMMITTED)
-		return; /* never again */
-	/* Else it goes on trying: the thread hangs, or something would not thaw. */
 	if (watchdog_thaw_all(freezer->watchdog.board, freezer->targets, freezer->list.count,
 			      &freezer->ops) == 0)
 		watchdog_end(&freezer->watchdog);
+	else /* the thread hangs, or something would not thaw: it goes on trying */
+		watchdog_nudge(&freezer->watchdog);
+}
+
+void freezer_thaw(struct freezer *freezer)
+{
+	struct watchdog_board *board = freezer->watchdog.board;
+
+	if (!freezer->has_started)
+		return;
+	(void)watchdog_decide(board, VERDICT_OPEN, VERDICT_THAWED);
+	if (!watchdog_is_committed(board))
+		thaw_all(freezer);
 }
 
 bool freezer_is_frozen(struct freezer *freezer)
 {
-	if (atomic_load(&freezer->watchdog.board->verdict) == VERDICT_COMMITTED)
+	if (watchdog_is_committed(freezer->watchdog.board))
 		return true;
 	for (unsigned int i = 0; i < freezer->list.count; i++)
 		if (atomic_load(&freezer->watchdog.board->states[i]) != FREEZE_FROZEN)
@@ -379,13 +385,22 @@ bool freezer_is_frozen(struct freezer *freezer)
 	       watchdog_lives(&freezer->watchdog);
 }
 
-int freezer_commit(struct freezer *freezer, struct fault *fault)
+int freezer_commit(struct freezer *freezer, enum fence_kind fence, struct fault *fault)
 {
 	if (!freezer_is_frozen(freezer) ||
-	    !watchdog_decide(freezer->watchdog.board, VERDICT_COMMITTED, NULL))
+	    !watchdog_commit(freezer->watchdog.board, fence, os_monotonic_ns() + FREEZER_FENCE_NS))
 		return fault_set(fault, FAULT_STOP, ETIMEDOUT,
 				 "too late: the file systems were thawed at the deadline");
-	watchdog_dismiss(&freezer->watchdog);
+	/* From the deadline of the freeze to that of the fence, which may be the earlier one. */
+	watchdog_nudge(&freezer->watchdog);
+	return 0;
+}
+
+int freezer_uncommit(struct freezer *freezer)
+{
+	if (!watchdog_decide(freezer->watchdog.board, VERDICT_COMMITTED, VERDICT_THAWED))
+		return -ETIMEDOUT;
+	thaw_all(freezer);
 	return 0;
 }
 

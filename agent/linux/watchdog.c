@@ -25,6 +25,7 @@
 #define GIVE_UP_NS   (600 * NS_PER_S) /* after the deadline: what does not thaw by then has no disk */
 #define BYTE_READY   'R'
 #define BYTE_END     'E'
+#define BYTE_NUDGE   'N'
 #define OPEN_FDS_MAX 65536
 
 /* What the child needs, all on its stack: the heap of a forked thread's process is not to be used. */
@@ -56,15 +57,26 @@ void watchdog_board_free(struct watchdog *watchdog)
 	watchdog->board = NULL;
 }
 
-bool watchdog_decide(struct watchdog_board *board, enum watchdog_verdict to,
-		     enum watchdog_verdict *ret_now)
+bool watchdog_decide(struct watchdog_board *board, enum watchdog_verdict from,
+		     enum watchdog_verdict to)
 {
-	int now = VERDICT_OPEN;
-	bool is_ours = atomic_compare_exchange_strong(&board->verdict, &now, (int)to);
+	int now = (int)from;
 
-	if (ret_now)
-		*ret_now = is_ours ? to : (enum watchdog_verdict)now;
-	return is_ours;
+	return atomic_compare_exchange_strong(&board->verdict, &now, (int)to);
+}
+
+bool watchdog_commit(struct watchdog_board *board, enum fence_kind fence, uint64_t fence_by_ns)
+{
+	atomic_store(&board->fence, (int)fence);
+	atomic_store(&board->fence_by_ns, fence_by_ns);
+	return watchdog_decide(board, VERDICT_OPEN, VERDICT_COMMITTED);
+}
+
+bool watchdog_is_committed(const struct watchdog_board *board)
+{
+	int verdict = atomic_load(&board->verdict);
+
+	return verdict == VERDICT_COMMITTED || verdict == VERDICT_FENCING;
 }
 
 int watchdog_freeze_one(struct watchdog_board *board, unsigned int index,
@@ -176,7 +188,7 @@ static void wait_until(int socket, uint64_t until_ns)
 	(void)ppoll(&ready, 1, &left, NULL);
 }
 
-/* BYTE_END, 0 when there is nothing, -1 when the agent is dead. */
+/* A byte of the agent's, 0 when there is none, -1 when the agent is dead. */
 static int receive(int socket)
 {
 	char byte;
@@ -208,22 +220,43 @@ static void thaw_freezing(const struct child *child)
 			(void)child->ops.thaw(child->targets[i].method, child->targets[i].fd);
 }
 
+/* After the commit: either the agent fences, or we do. Without FENCED the receiver waits for a person, so it
+ * is safe whatever the agent had said. Returns true when there is nothing left to do: fence() does not
+ * return but when it failed, and then the machine is frozen as the receiver believes it to be. */
+static bool look_committed(const struct child *child, bool is_orphan)
+{
+	enum fence_kind fence = (enum fence_kind)atomic_load(&child->board->fence);
+
+	if (!is_orphan && os_monotonic_ns() < atomic_load(&child->board->fence_by_ns))
+		return false;
+	if (fence == FENCE_HOLD)
+		return true;
+	if (!watchdog_decide(child->board, VERDICT_COMMITTED, VERDICT_FENCING))
+		return false; /* taken back in this moment */
+	(void)child->ops.fence(fence);
+	return true;
+}
+
 /* Returns true when its work is done. */
 static bool look(const struct child *child)
 {
 	int message = receive(child->socket);
 	bool is_orphan = message < 0;
-	int verdict;
 
 	if (message == BYTE_END)
 		return true;
 	if (is_orphan || os_monotonic_ns() >= child->deadline_ns)
-		(void)watchdog_decide(child->board, VERDICT_THAWED, NULL);
-	verdict = atomic_load(&child->board->verdict);
-	if (verdict == VERDICT_COMMITTED)
-		return true;
-	if (verdict == VERDICT_OPEN)
+		(void)watchdog_decide(child->board, VERDICT_OPEN, VERDICT_THAWED);
+	switch ((enum watchdog_verdict)atomic_load(&child->board->verdict)) {
+	case VERDICT_OPEN:
 		return false;
+	case VERDICT_COMMITTED:
+		return look_committed(child, is_orphan);
+	case VERDICT_FENCING:
+		return true;
+	case VERDICT_THAWED:
+		break;
+	}
 	if (is_orphan) {
 		settle_states(child);
 		if (atomic_exchange(&child->board->is_expedited, false))
@@ -233,6 +266,22 @@ static bool look(const struct child *child)
 		return true;
 	thaw_freezing(child);
 	return os_monotonic_ns() >= child->deadline_ns + GIVE_UP_NS;
+}
+
+static void wait_for_work(const struct child *child)
+{
+	switch ((enum watchdog_verdict)atomic_load(&child->board->verdict)) {
+	case VERDICT_OPEN:
+		wait_until(child->socket, child->deadline_ns);
+		return;
+	case VERDICT_COMMITTED:
+		wait_until(child->socket, atomic_load(&child->board->fence_by_ns));
+		return;
+	case VERDICT_THAWED:
+	case VERDICT_FENCING:
+		os_sleep_ns(RETRY_NS); /* a socket without an agent is always ready */
+		return;
+	}
 }
 
 static void run_child(const struct child *child)
@@ -246,10 +295,7 @@ static void run_child(const struct child *child)
 	if (look(child) || send(child->socket, &ready, 1, MSG_NOSIGNAL) != 1)
 		return;
 	for (;;) {
-		if (atomic_load(&child->board->verdict) == VERDICT_OPEN)
-			wait_until(child->socket, child->deadline_ns);
-		else
-			os_sleep_ns(RETRY_NS); /* a socket without an agent is always ready */
+		wait_for_work(child);
 		if (look(child))
 			return;
 	}
@@ -327,12 +373,16 @@ void watchdog_abandon(struct watchdog *watchdog)
 	watchdog->pid = 0;
 }
 
-void watchdog_dismiss(const struct watchdog *watchdog)
+static void tell(const struct watchdog *watchdog, char byte)
 {
-	char end = BYTE_END;
-
+	/* A socket that is full has what wakes it already. */
 	if (watchdog->pid != 0)
-		(void)send(watchdog->socket, &end, 1, MSG_NOSIGNAL);
+		(void)send(watchdog->socket, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void watchdog_nudge(const struct watchdog *watchdog)
+{
+	tell(watchdog, BYTE_NUDGE);
 }
 
 void watchdog_end(struct watchdog *watchdog)
@@ -341,7 +391,7 @@ void watchdog_end(struct watchdog *watchdog)
 
 	if (watchdog->pid == 0)
 		return;
-	watchdog_dismiss(watchdog);
+	tell(watchdog, BYTE_END);
 	/* It may be stuck on a file system for a moment. Then init reaps it, or we when we look. */
 	while (waitpid(watchdog->pid, NULL, WNOHANG) == 0 && os_monotonic_ns() < until_ns)
 		os_sleep_ns(NS_PER_MS);

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The watchdog of a freeze (I9): a process of its own that thaws everything when the deadline passes, and
- * at once when the agent dies; unless the freeze was committed.
+ * at once when the agent dies. Once the freeze was committed it fences instead: a machine that is frozen,
+ * and whose agent has died, would else stay so for ever.
  *
- * It and the agent share a board, one page of locked memory. Who may thaw is decided by one compare
- * and swap of the verdict there: OPEN -> COMMITTED (nobody thaws, ever) or OPEN -> THAWED
- * (everybody thaws what he finds frozen). So a commit needs no answer that could get lost.
+ * It and the agent share a board, one page of locked memory. Who may do what is decided by one compare
+ * and swap of the verdict there, so that no decision needs an answer that could get lost:
+ *
+ *   OPEN ---agent commits---> COMMITTED --agent dead, or late to fence--> FENCING
+ *     |                           |
+ *     |  deadline, agent dead,    |  agent takes it back
+ *     |  or a freeze failed       v  (before it said FENCED)
+ *     +----------------------> THAWED
+ *
+ * THAWED: everybody thaws what he finds frozen. FENCING: the watchdog ends the machine, and nobody thaws. With
+ * FENCE_HOLD the watchdog just ends: frozen until a person acts is what was asked for.
  *
  * A freeze that hangs may succeed after all was thawed. The rule that leaves nothing frozen:
  *   freezing  state = FREEZING; only if the verdict is still OPEN: freeze; state = FROZEN;
@@ -25,14 +34,18 @@
 #include "agent/linux/freeze_expedite.h"
 #include "agent/linux/freeze_list.h"
 #include "agent/linux/freeze_method.h"
+#include "agent/platform.h"
 
-enum watchdog_verdict { VERDICT_OPEN = 1, VERDICT_THAWED, VERDICT_COMMITTED };
+enum watchdog_verdict { VERDICT_OPEN = 1, VERDICT_THAWED, VERDICT_COMMITTED, VERDICT_FENCING };
 enum freeze_state { FREEZE_IDLE = 0, FREEZE_FREEZING, FREEZE_FROZEN };
 
 struct watchdog_board {
 	atomic_int verdict;
 	atomic_bool is_expedited; /* freeze_expedite.h: to be undone when the agent dies */
 	atomic_int states[FREEZE_LIST_MAX];
+	/* Both set before the verdict is COMMITTED, and not changed any more then. */
+	atomic_int fence; /* enum fence_kind */
+	_Atomic uint64_t fence_by_ns;
 };
 
 struct freeze_target {
@@ -40,10 +53,11 @@ struct freeze_target {
 	enum freeze_method method;
 };
 
-/* How to freeze and thaw; the tests put something else there. */
+/* How to freeze, thaw and fence; the tests put something else there. */
 struct freeze_ops {
 	int (*freeze)(enum freeze_method method, int fd);
 	int (*thaw)(enum freeze_method method, int fd);
+	int (*fence)(enum fence_kind kind);
 };
 
 struct watchdog {
@@ -61,16 +75,20 @@ int watchdog_start(struct watchdog *watchdog, const struct freeze_target *target
 		   unsigned int count, const struct freeze_ops *ops, uint64_t deadline_ns);
 /* False when it has ended, whatever made it. */
 bool watchdog_lives(const struct watchdog *watchdog);
-/* Lets it end without a thaw: nothing is frozen any more, or it was committed. */
-void watchdog_dismiss(const struct watchdog *watchdog);
-/* The same, and waits for its end. */
+/* Makes it look at the board, which it does else at its deadline only. */
+void watchdog_nudge(const struct watchdog *watchdog);
+/* Lets it end without a thaw, since nothing is frozen any more, and waits for its end. */
 void watchdog_end(struct watchdog *watchdog);
-/* Leaves it to it to thaw what would not thaw for us. */
+/* Leaves it to it to thaw what would not thaw for us, or to fence. */
 void watchdog_abandon(struct watchdog *watchdog);
 
-/* OPEN -> to. False when it was decided before; then *ret_now, if not NULL, is what it is. */
-bool watchdog_decide(struct watchdog_board *board, enum watchdog_verdict to,
-		     enum watchdog_verdict *ret_now);
+/* from -> to. False when it was decided otherwise before. */
+bool watchdog_decide(struct watchdog_board *board, enum watchdog_verdict from,
+		     enum watchdog_verdict to);
+/* OPEN -> COMMITTED. */
+bool watchdog_commit(struct watchdog_board *board, enum fence_kind fence, uint64_t fence_by_ns);
+/* Nobody thaws any more. */
+bool watchdog_is_committed(const struct watchdog_board *board);
 /* Freezes one, by the rule above. -ECANCELED when the verdict came first. */
 int watchdog_freeze_one(struct watchdog_board *board, unsigned int index,
 			const struct freeze_target *target, const struct freeze_ops *ops);

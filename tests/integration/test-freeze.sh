@@ -14,8 +14,9 @@ start_freezer()
 {
 	rm -f "$T/freezer.in"
 	mkfifo "$T/freezer.in"
+	rm -f "$T/fenced"
 	: >"$T/freezer.out"
-	platform freeze "$1" "$2" <"$T/freezer.in" >"$T/freezer.out" 2>&1 &
+	FENCED=$T/fenced platform freeze "$1" "$2" <"$T/freezer.in" >"$T/freezer.out" 2>&1 &
 	FREEZER_PID=$!
 	cleanup_fn end_process "$FREEZER_PID" KILL
 	exec 9>"$T/freezer.in"
@@ -98,19 +99,47 @@ write_stuck "$outer"
 ends_thawed "$outer"
 tell state
 heard "^is not frozen"
-tell commit
+tell "commit poweroff"
 heard "^too late"
 quit_freezer
+[ ! -e "$T/fenced" ] || fail "it was fenced without a commit"
 
-say "what was committed stays frozen, whatever becomes of the agent"
+# An agent that is killed after COMMIT leaves nobody else who could end the machine.
+for fence in poweroff halt; do
+	say "the death of the agent after the commit: the watchdog fences ($fence)"
+	frozen_by "$disk" 600000
+	tell "commit $fence"
+	heard "^committed"
+	process_lives "$WATCHDOG_PID" || fail "the watchdog left before the fence"
+	[ ! -e "$T/fenced" ] || fail "it was fenced while the agent lives"
+	kill -KILL "$FREEZER_PID"
+	wait_for 30 "[ \"\$(cat '$T/fenced')\" = $fence ]" "the fence"
+	is_thawed "$outer" && fail "it was thawed after the commit"
+	fsfreeze -u "$outer"
+	quit_freezer
+done
+
+say "the death of the agent after a commit with hold: frozen until a person acts"
 frozen_by "$disk" 1500
-tell commit
+tell "commit hold"
 heard "^committed"
 kill -KILL "$FREEZER_PID"
 wait_for 30 "! process_lives $WATCHDOG_PID && ! process_lives $FREEZER_PID" "the end of both"
 is_thawed "$outer" && fail "it was thawed after the commit"
+[ ! -e "$T/fenced" ] || fail "hold was fenced"
 fsfreeze -u "$outer"
 quit_freezer
+
+say "a commit that is taken back thaws"
+frozen_by "$disk" 600000
+write_stuck "$outer"
+tell "commit poweroff"
+heard "^committed"
+tell uncommit
+heard "^taken back"
+ends_thawed "$outer"
+quit_freezer
+[ ! -e "$T/fenced" ] || fail "it was fenced although it was taken back"
 
 say "what is frozen already is a failure, and stays as it is"
 fsfreeze -f "$outer"

@@ -6,7 +6,9 @@
  *   platform swap DISK                     swap ranges, "OFFSET LENGTH" a line
  *   platform read DISK COPY                copies all through the reader; "read by NAME"
  *   platform freeze DISKS TIMEOUT_MS       "check: ..." and "frozen: ..." or "failed: ...", then obeys
- *                                          lines of standard input: commit, thaw, state, quit
+ *                                          lines of standard input: commit FENCE, uncommit, thaw, state,
+ *                                          quit. Nothing here ever ends the machine: a fence writes its
+ *                                          name to the file $FENCED instead
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -153,12 +155,50 @@ static int run_read(char **arguments)
 	return 0;
 }
 
-static void obey(struct freezer *freezer, const char *line)
+/* Runs in the watchdog. */
+static int note_fence(enum fence_kind kind)
 {
+	const char *path = getenv("FENCED");
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND, 0600) : -1;
+
+	if (fd < 0)
+		return -EIO;
+	(void)!write(fd, fence_name(kind), strlen(fence_name(kind)));
+	close(fd);
+	return 0;
+}
+
+static int open_freezer(const struct tracked_disk *disks, unsigned int count,
+			struct freezer **ret_freezer, struct fault *fault)
+{
+	static const struct freeze_ops ops = {freeze_method_freeze, freeze_method_thaw, note_fence};
+	struct freeze_list list;
+	int result = freeze_list_load(&system_roots_default, disks, count, &list, fault);
+
+	if (result < 0)
+		return result;
+	result = freezer_open(&system_roots_default, &list, &ops, ret_freezer, fault);
+	freeze_list_fini(&list);
+	return result;
+}
+
+static void commit(struct freezer *freezer, const char *name)
+{
+	enum fence_kind fence;
 	struct fault fault;
 
-	if (strcmp(line, "commit\n") == 0)
-		printf("%s\n", freezer_commit(freezer, &fault) == 0 ? "committed" : fault.text);
+	if (fence_parse(name, &fence) < 0)
+		die("no such fence");
+	printf("%s\n", freezer_commit(freezer, fence, &fault) == 0 ? "committed" : fault.text);
+}
+
+static void obey(struct freezer *freezer, char *line)
+{
+	if (strncmp(line, "commit ", 7) == 0) {
+		line[strcspn(line, "\n")] = '\0';
+		commit(freezer, line + 7);
+	} else if (strcmp(line, "uncommit\n") == 0)
+		printf("%s\n", freezer_uncommit(freezer) == 0 ? "taken back" : "too late");
 	else if (strcmp(line, "state\n") == 0)
 		printf("%s\n", freezer_is_frozen(freezer) ? "is frozen" : "is not frozen");
 	else if (strcmp(line, "thaw\n") == 0)
@@ -176,7 +216,7 @@ static int run_freeze(char **arguments)
 	uint64_t start_ns;
 	char line[64];
 
-	if (process_lock_memory(&fault) < 0 || freezer_new(disks, count, &freezer, &fault) < 0 ||
+	if (process_lock_memory(&fault) < 0 || open_freezer(disks, count, &freezer, &fault) < 0 ||
 	    freezer_check(freezer, &fault) < 0)
 		die(fault.text);
 	printf("check: %u: %s\n", freezer_count(freezer), freezer_text(freezer));
