@@ -32,6 +32,23 @@ run_fio()
 		'.jobs[0].write | "\(.iops) \(.clat_ns.percentile["99.000000"]) \(.total_ios)"' "$T/fio.json")
 }
 
+# fio_alone and fio_tracked KIND ROUND
+fio_alone()
+{
+	run_fio "$1"
+	record "fio_$1_iops_alone" "$2" "$FIO_IOPS"
+	record "fio_$1_p99_ns_alone" "$2" "$FIO_P99_NS"
+}
+
+fio_tracked()
+{
+	tracker_on
+	run_fio "$1"
+	tracker_off
+	record "fio_$1_iops_tracked" "$2" "$FIO_IOPS"
+	record "fio_$1_p99_ns_tracked" "$2" "$FIO_P99_NS"
+}
+
 last_program_id()
 {
 	bpftool prog show --json | jq 'map(.id) | max // 0'
@@ -65,14 +82,14 @@ bench_tracker()
 	run_fio direct # lays the file out
 	for ((round = 1; round <= RUNS; round++)); do
 		for kind in direct buffered; do
-			run_fio "$kind"
-			record "fio_${kind}_iops_alone" "$round" "$FIO_IOPS"
-			record "fio_${kind}_p99_ns_alone" "$round" "$FIO_P99_NS"
-			tracker_on
-			run_fio "$kind"
-			record "fio_${kind}_iops_tracked" "$round" "$FIO_IOPS"
-			record "fio_${kind}_p99_ns_tracked" "$round" "$FIO_P99_NS"
-			tracker_off
+			# Who goes first has an advantage or a drawback: in turns.
+			if ((round % 2)); then
+				fio_alone "$kind" "$round"
+				fio_tracked "$kind" "$round"
+			else
+				fio_tracked "$kind" "$round"
+				fio_alone "$kind" "$round"
+			fi
 		done
 	done
 	say "tracker: time in BPF"
