@@ -310,6 +310,12 @@ static int await_commit(struct cutover *cutover, struct fault *fault)
 		error = freezer_commit(cutover->freezer, cutover->fence, fault);
 	if (error)
 		return error;
+	/* FENCED was not said yet: a last look, after which only the fence stands. */
+	error = check_still(cutover, fault);
+	if (error) {
+		(void)freezer_uncommit(cutover->freezer);
+		return error;
+	}
 	replicator->fenced = cutover->command->id;
 	cutover->data_downtime_ns = os_monotonic_ns() - cutover->frozen_at_ns;
 	return 0;
