@@ -89,8 +89,12 @@ void data_serve(struct machine *machine, struct frame_link *link, const struct w
 		error = say_welcome(link, &fault);
 	if (!error)
 		error = serve_frames(session, number, link, jobs, &fault);
-	data_jobs_free(jobs);
 	/* A connection that ends takes the session with it: the agent starts over from its bits. */
 	session_fail(session, error == -EPROTO ? WIRE_ERROR_PROTOCOL : WIRE_ERROR_TARGET, &fault);
+	/* The next session begins when this one is detached: by then nothing of it may be under way at the
+	 * targets, or old data would land on new. What cannot be waited for leaves its target unclean. */
+	if (jobs)
+		(void)data_jobs_drain(jobs, DRAIN_TIMEOUT_NS, NULL);
+	data_jobs_free(jobs);
 	session_detach(session, number);
 }

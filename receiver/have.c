@@ -55,7 +55,7 @@ struct have {
 	struct bitmap bits;
 	uint64_t had_blocks; /* set bits; atomic */
 	struct os_mutex commit_lock;
-	struct have_header header; /* under commit_lock once open; the id never changes */
+	struct have_header header; /* under commit_lock once open; the id only by have_renew */
 	int commit_error;	   /* a failed sync is final: nobody knows what it left behind */
 };
 
@@ -413,6 +413,23 @@ int have_commit(struct have *have, uint64_t epoch)
 
 	os_mutex_lock(&have->commit_lock);
 	error = commit_locked(have, epoch);
+	os_mutex_unlock(&have->commit_lock);
+	return error;
+}
+
+int have_renew(struct have *have)
+{
+	struct have_header header;
+	int error;
+
+	os_mutex_lock(&have->commit_lock);
+	header = have->header;
+	os_random(header.replica_id, sizeof(header.replica_id));
+	error = have->commit_error ? have->commit_error : write_header(have->fd, &header);
+	if (error)
+		have->commit_error = error;
+	else
+		have->header = header;
 	os_mutex_unlock(&have->commit_lock);
 	return error;
 }

@@ -34,6 +34,10 @@ uint64_t have_epoch(const struct have *have);
 uint64_t have_size_bytes(const struct have *have);
 uint64_t have_count_bytes(const struct have *have); /* blocks had, in bytes; kept up, cheap */
 
+/* Another replica id, durably; the bits stay. For a target that may not have what it had: agents compare
+ * all of it then, instead of trusting what was acknowledged to them. */
+int have_renew(struct have *have);
+
 /* Marks every block that [offset, offset + length) touches. Thread-safe. Not durable until commit. */
 void have_mark(struct have *have, uint64_t offset, uint64_t length);
 /* Was every / any block of the range ever had? */

@@ -27,6 +27,7 @@ struct session_disk {
 	uint64_t size_bytes;
 	struct target *target;
 	struct have *have;
+	bool is_marked_in_use; /* session_in_use.c */
 };
 
 /* Serves a control connection whose HELLO was received, until it ends; then brings everything down, and

@@ -47,6 +47,11 @@ int session_open_disks(struct session *session, struct fault *fault);
 void session_close_disks(struct session *session);
 int session_welcome(struct session *session, struct fault *fault);
 
+/* session_in_use.c: was a foreign server's target left with writes under way? Called when target and have
+ * are open, and before the target is closed. */
+int session_begin_use(struct session *session, struct session_disk *disk, struct fault *fault);
+void session_end_use(struct session *session, const struct session_disk *disk);
+
 /* session_hello.c: takes the machine for this session, or refuses the agent with a reason. */
 int session_greet(struct session *session);
 void session_refuse(struct session *session, enum wire_error_code code, const struct fault *fault);

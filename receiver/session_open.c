@@ -73,6 +73,10 @@ static int follow_configuration(struct session *session, unsigned int index, str
 	machine_path(session->machines, session->machine, file, path, sizeof(path));
 	if (os_folder_remove(path))
 		return fault_set(fault, FAULT_STOP, EIO, "cannot remove %s", path);
+	snprintf(file, sizeof(file), "disk%u.in-use", index); /* said of the other target */
+	machine_path(session->machines, session->machine, file, path, sizeof(path));
+	if (os_folder_remove(path))
+		return fault_set(fault, FAULT_STOP, EIO, "cannot remove %s", path);
 	snprintf(slot->target, sizeof(slot->target), "%s", uri);
 	return 0;
 }
@@ -130,6 +134,9 @@ static int open_disk(struct session *session, unsigned int index, struct fault *
 		return error;
 	if (have_count_bytes(disk->have) == 0)
 		session->is_new[index] = true;
+	error = session_begin_use(session, disk, fault);
+	if (error)
+		return error;
 	os_mutex_lock(&machine->lock);
 	snprintf(slot->target_text, sizeof(slot->target_text), "%s", info->text);
 	snprintf(slot->target_path, sizeof(slot->target_path), "%s", info->path);
@@ -163,6 +170,7 @@ int session_open_disks(struct session *session, struct fault *fault)
 void session_close_disks(struct session *session)
 {
 	for (unsigned int i = 0; i < session->disk_count; i++) {
+		session_end_use(session, &session->disks[i]);
 		target_close(session->disks[i].target);
 		have_close(session->disks[i].have);
 		session->disks[i].target = NULL;

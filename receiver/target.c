@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -37,6 +38,7 @@ void target_fini(struct target *target)
 	os_mutex_unlock(&list_lock);
 	if (target->lock_fd >= 0)
 		close(target->lock_fd);
+	free(target->clean_path);
 	os_mutex_fini(&target->lock);
 }
 
@@ -181,11 +183,39 @@ const struct target_info *target_info(const struct target *target)
 	return &target->info;
 }
 
+void target_mark_unclean(struct target *target)
+{
+	os_mutex_lock(&target->lock);
+	target->is_unclean = true;
+	os_mutex_unlock(&target->lock);
+}
+
+bool target_is_clean(struct target *target)
+{
+	bool is_clean;
+
+	os_mutex_lock(&target->lock);
+	is_clean = !target->is_unclean;
+	os_mutex_unlock(&target->lock);
+	return is_clean;
+}
+
+/* Without the file the next user starts the server anew, which costs little: errors are ignored. */
+static void leave_clean_mark(const struct target *target)
+{
+	int fd = open(target->clean_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd >= 0)
+		close(fd);
+}
+
 void target_close(struct target *target)
 {
 	if (!target)
 		return;
 	assert(target->channels == 0);
+	if (target->clean_path && target_is_clean(target))
+		leave_clean_mark(target);
 	target->ops->close(target);
 }
 

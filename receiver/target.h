@@ -27,8 +27,10 @@ struct target_info {
 	bool is_known_zero; /* every byte was zero when it was opened: new sparse file, or all hole */
 	unsigned int
 		channels_max; /* 1 when several connections would not see each other's flushes */
-	char text[256];	      /* the URI as status shows it */
-	char path[256];	      /* file or device path where there is one, else "" */
+	/* A server that is not ours: it may execute requests after their connection is gone. */
+	bool is_foreign;
+	char text[256]; /* the URI as status shows it */
+	char path[256]; /* file or device path where there is one, else "" */
 };
 
 /* Called on the channel's thread when a request has ended: by poll, drain and flush, by close, and by
@@ -48,6 +50,9 @@ int target_open(const char *uri, const char *storage_folder, const char *name, u
 /* Is this a URI that target_open could take? For configurations: opens nothing. Fault STOP. */
 int target_check_uri(const char *uri, struct fault *fault);
 const struct target_info *target_info(const struct target *target);
+/* False once a channel was closed, or lost its connection, with writes under way: nobody knows whether and
+ * when those land. */
+bool target_is_clean(struct target *target);
 void target_close(struct target *target); /* after all its channels are closed */
 /* auto: ends the nbdkit and, when remove_data is set, deletes the file. Nothing for the others. */
 int target_forget(const char *uri, const char *storage_folder, const char *name, bool remove_data,
@@ -55,7 +60,8 @@ int target_forget(const char *uri, const char *storage_folder, const char *name,
 
 int target_channel_open(struct target *target, struct target_channel **ret_channel,
 			struct fault *fault);
-/* Abandons what is under way: every done function is called with ECANCELED first. */
+/* Abandons what is under way: every done function is called with ECANCELED first. Drain before, or the
+ * target is not clean any more. */
 void target_channel_close(struct target_channel *channel);
 
 /* Start a request. Buffers stay valid until done is called. length: any multiple of block_bytes

@@ -8,11 +8,15 @@
  *   NAME.sock   where nbdkit listens
  *   NAME.pid    its process
  *   NAME.lock   held while the target is open: one user at a time starts, ends and grows
+ *   NAME.clean  there when the last user waited for the end of all its writes. When it is not there, the
+ *               nbdkit that still runs may have old writes to execute, and is ended before new ones are
+ *               begun. It need not be durable: no nbdkit outlives the machine that it runs on.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -31,6 +35,7 @@ struct auto_paths {
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char pid[PATH_MAX];
 	char lock[PATH_MAX];
+	char clean[PATH_MAX];
 };
 
 static int make_paths(const char *folder, const char *name, struct auto_paths *ret_paths,
@@ -52,6 +57,7 @@ static int make_paths(const char *folder, const char *name, struct auto_paths *r
 	snprintf(ret_paths->socket, sizeof(ret_paths->socket), "%s/%s.sock", folder, name);
 	snprintf(ret_paths->pid, sizeof(ret_paths->pid), "%s/%s.pid", folder, name);
 	snprintf(ret_paths->lock, sizeof(ret_paths->lock), "%s/%s.lock", folder, name);
+	snprintf(ret_paths->clean, sizeof(ret_paths->clean), "%s/%s.clean", folder, name);
 	return 0;
 }
 
@@ -130,6 +136,7 @@ static void fill_info(struct target *target, const struct auto_paths *paths, con
 	snprintf(info->text, sizeof(info->text), "%s", uri);
 	snprintf(info->path, sizeof(info->path), "%.*s", (int)sizeof(info->path) - 1, paths->raw);
 	info->is_known_zero = is_hole; /* the file is ours, and knows better than the server */
+	info->is_foreign = false;
 }
 
 /* Any byte of a path that means something in a URI becomes %XX. */
@@ -149,17 +156,29 @@ static void append_escaped(char *text, size_t size, const char *path)
 	text[used] = '\0';
 }
 
+/* From here on there may be writes under way, until target_close says otherwise. */
+static int begin_use(struct target *target, const struct auto_paths *paths, struct fault *fault)
+{
+	if (unlink(paths->clean) < 0 && errno != ENOENT)
+		return fault_set(fault, FAULT_STOP, errno, "%s cannot be removed: %s", paths->clean,
+				 strerror(errno));
+	target->clean_path = strdup(paths->clean);
+	return target->clean_path ? 0 : fault_set(fault, FAULT_RETRY, ENOMEM, "out of memory");
+}
+
 static int open_locked(const char *folder, const struct auto_paths *paths, uint64_t size_bytes,
 		       struct target **ret_target, struct fault *fault)
 {
 	struct target_server server = server_of(paths);
 	char uri[sizeof(URI_START) + 3 * sizeof(paths->socket)] = URI_START;
+	enum target_server_use use = os_file_exists(paths->clean) ? TARGET_SERVER_REUSE
+								  : TARGET_SERVER_RESTART;
 	struct target *target;
 	bool is_hole = false;
 	int error = prepare_file(folder, paths->raw, size_bytes, &is_hole, fault);
 
 	if (!error)
-		error = target_server_ensure(&server, fault);
+		error = target_server_ensure(&server, use, fault);
 	if (error)
 		return error;
 	append_escaped(uri, sizeof(uri), paths->socket);
@@ -167,6 +186,11 @@ static int open_locked(const char *folder, const struct auto_paths *paths, uint6
 	if (error)
 		return error;
 	fill_info(target, paths, uri, is_hole);
+	error = begin_use(target, paths, fault);
+	if (error) {
+		target_close(target);
+		return error;
+	}
 	*ret_target = target;
 	return 0;
 }
@@ -226,6 +250,8 @@ int target_auto_forget(const char *storage_folder, const char *name, bool remove
 		return error;
 	server = server_of(&paths);
 	error = target_server_end(&server, fault);
+	if (!error)
+		unlink(paths.clean);
 	if (!error && remove_data)
 		error = remove_files(storage_folder, &paths, fault);
 	if (!error)

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "common/os_clock.h"
 #include "common/os_file.h"
 
@@ -118,6 +119,7 @@ static int end_process(const struct target_server *server, pid_t pid, struct fau
 
 	if (!is_over) {
 		syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0);
+		syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0); /* or it would not hear */
 		is_over = wait_end(pidfd, os_monotonic_ns() + END_NS);
 	}
 	if (!is_over) {
@@ -261,16 +263,23 @@ static bool is_unknown_alive(const struct target_server *server)
 	return false;
 }
 
-int target_server_ensure(const struct target_server *server, struct fault *fault)
+int target_server_ensure(const struct target_server *server, enum target_server_use use,
+			 struct fault *fault)
 {
+	bool is_running;
 	int error;
 
 	if (is_unknown_alive(server))
 		return fault_set(fault, FAULT_STOP, EBUSY,
 				 "a server that is not known by %s answers on %s: end it by hand",
 				 server->pid_path, server->socket_path);
-	if (find_server(server) && does_answer(server))
+	is_running = find_server(server) != 0;
+	if (is_running && use == TARGET_SERVER_REUSE && does_answer(server))
 		return 0;
+	if (is_running && use == TARGET_SERVER_RESTART)
+		log_info("%s: its last user did not wait for all its writes: nbdkit is ended and "
+			 "started anew",
+			 server->file_path);
 	error = target_server_end(server, fault);
 	return error ? error : start_server(server, fault);
 }

@@ -289,9 +289,15 @@ void target_channel_close(struct target_channel *channel)
 	target = channel->target;
 	/* First no one else may touch the buffers, then their owners are told. */
 	target->ops->channel_close(channel);
-	for (unsigned int i = 0; i < TARGET_QUEUE_MAX; i++)
-		if (channel->requests[i].is_under_way)
-			target_request_end(channel, &channel->requests[i], ECANCELED);
+	for (unsigned int i = 0; i < TARGET_QUEUE_MAX; i++) {
+		struct target_request *request = &channel->requests[i];
+
+		if (!request->is_under_way)
+			continue;
+		if (request->kind != TARGET_READ)
+			target_mark_unclean(target);
+		target_request_end(channel, request, ECANCELED);
+	}
 	run_ended(channel);
 	free(channel);
 	os_mutex_lock(&target->lock);

@@ -2,6 +2,13 @@
 /*
  * NBD targets: what the server can do is asked, never configured, and a target that cannot hold the
  * disk is refused before a byte is written. target_nbd_channel.c has the requests.
+ *
+ * What no NBD client can do: learn when a server has executed the writes of a connection that is gone. Not
+ * even a flush on another connection waits for them. So a channel is drained before it is closed; when it
+ * cannot be (the connection lost, the receiver killed) the target is not clean (target_is_clean). An auto
+ * target's nbdkit is then ended before the next write. A foreign server is given time, and its replica is
+ * compared anew; a write that it sits on for even longer can still land on newer data, unseen until the
+ * next verify, or the one that every cutover makes.
  */
 #include "receiver/target_nbd.h"
 
@@ -116,6 +123,7 @@ static int ask_server(struct target_nbd *target, struct nbd_handle *nbd, uint64_
 				 "%s is read-only: export it writable, or give another target",
 				 info->text);
 	info->size_bytes = (uint64_t)server_bytes - (uint64_t)server_bytes % info->block_bytes;
+	info->is_foreign = true;
 	info->can_flush = nbd_can_flush(nbd) > 0;
 	info->can_zero = nbd_can_zero(nbd) > 0;
 	info->channels_max = nbd_can_multi_conn(nbd) > 0 ? CHANNELS_MAX : 1;

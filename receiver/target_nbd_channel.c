@@ -107,6 +107,9 @@ static void piece_over(struct piece *piece, int error)
 	struct target_nbd_channel *channel = piece->channel;
 	struct target_request *request = piece->request;
 
+	/* libnbd's own error, no server's: it was sent, or a part of it, and no answer will come. */
+	if (error == ENOTCONN && request->kind != TARGET_READ)
+		target_mark_unclean(channel->base.target);
 	if (error && !request->error) {
 		request->error = error;
 		target_channel_say(&channel->base, "%s of %u bytes at %llu: %s%s",

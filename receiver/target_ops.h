@@ -67,7 +67,8 @@ struct target_ops {
 struct target {
 	const struct target_ops *ops;
 	struct target_info info;
-	int lock_fd; /* auto: NAME.lock; -1 */
+	int lock_fd;	  /* auto: NAME.lock; -1 */
+	char *clean_path; /* auto: made when a clean target is closed; NULL */
 	/* The list of this process's open targets: what target_open finds "in use" by. */
 	char identity[TARGET_URI_MAX + 64];
 	struct target *next;
@@ -75,6 +76,7 @@ struct target {
 	struct os_mutex lock; /* the rest: channels are opened and flushed by several threads */
 	unsigned int channels;
 	int flush_error; /* after a failed flush nobody knows what is durable: it stays failed */
+	bool is_unclean; /* target_is_clean */
 };
 
 struct target_channel {
@@ -111,6 +113,8 @@ int target_auto_open(const char *storage_folder, const char *name, uint64_t size
 		     struct target **ret_target, struct fault *fault);
 int target_auto_forget(const char *storage_folder, const char *name, bool remove_data,
 		       struct fault *fault);
+/* The server has writes that it may still execute, and nobody is left to hear of their end. */
+void target_mark_unclean(struct target *target);
 /* Frees what target.c keeps of a target: for variants whose open fails half way, and target_close. */
 void target_init(struct target *target, const struct target_ops *ops);
 void target_fini(struct target *target);

@@ -155,6 +155,27 @@ static void a_new_one_is_empty_and_says_so(void **state)
 	have_close(again);
 }
 
+static void a_renewed_one_has_another_id_and_the_same_bits(void **state)
+{
+	struct fault fault = {0};
+	uint8_t id[HAVE_REPLICA_ID_LEN], renewed[HAVE_REPLICA_ID_LEN];
+	bool is_new;
+
+	have_mark(have, 0, 3 * BLOCK);
+	assert_int_equal(have_commit(have, 7), 0);
+	memcpy(id, have_replica_id(have), sizeof(id));
+	assert_int_equal(have_renew(have), 0);
+	memcpy(renewed, have_replica_id(have), sizeof(renewed));
+	assert_memory_not_equal(renewed, id, sizeof(id));
+	have_close(have);
+	have = NULL;
+	assert_int_equal(have_open(path, SIZE, &have, &is_new, &fault), 0);
+	assert_false(is_new);
+	assert_memory_equal(have_replica_id(have), renewed, sizeof(renewed));
+	assert_int_equal(have_count_bytes(have), 3 * BLOCK);
+	assert_int_equal(have_epoch(have), 7);
+}
+
 static void marks_match_a_plain_model(void **state)
 {
 	static bool model[SIZE / BLOCK + 1];
@@ -350,6 +371,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
 	const struct CMUnitTest tests[] = {
 		TEST(a_new_one_is_empty_and_says_so),
+		TEST(a_renewed_one_has_another_id_and_the_same_bits),
 		TEST(marks_match_a_plain_model),
 		TEST(the_whole_disk_counts_its_exact_size),
 		TEST(ranges_beyond_the_disk_are_cut),

@@ -84,6 +84,32 @@ static void a_dead_server_is_started_again(void **state)
 	assert_false(target_info(target)->is_known_zero);
 }
 
+static void a_server_that_may_have_old_writes_is_not_used_again(void **state)
+{
+	struct result results[2] = {0};
+	pid_t pid;
+
+	/* The last user left without waiting ... */
+	open_target("auto");
+	pid = nbdkit_pid();
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(
+			target_channel_write(channel, model, 0, 65536, note_done, &results[i]), 0);
+	close_target();
+	assert_int_not_equal(access(our_file(".clean"), F_OK), 0);
+	open_target("auto");
+	assert_false(is_alive(pid));
+	/* ... or was killed. */
+	pid = nbdkit_pid();
+	close_target();
+	assert_int_equal(access(our_file(".clean"), F_OK), 0);
+	assert_int_equal(unlink(our_file(".clean")), 0);
+	open_target("auto");
+	assert_false(is_alive(pid));
+	assert_int_equal(write_now(model, 0, 4096), 0);
+}
+
 static void the_pid_of_another_program_is_left_alone(void **state)
 {
 	pid_t pid;
@@ -225,6 +251,7 @@ int main(void)
 		AUTO_TEST(auto_round_trip),
 		AUTO_TEST(a_running_server_is_used_again),
 		AUTO_TEST(a_dead_server_is_started_again),
+		AUTO_TEST(a_server_that_may_have_old_writes_is_not_used_again),
 		AUTO_TEST(the_pid_of_another_program_is_left_alone),
 		AUTO_TEST(a_server_without_its_pid_file_is_not_doubled),
 		AUTO_TEST(the_file_grows_with_the_disk),

@@ -115,8 +115,10 @@ static void a_killed_server_fails_all_and_can_come_back(void **state)
 				 0);
 	assert_int_equal(target_channel_poll(channel), 0);
 	assert_int_equal(done_count, 0);
+	assert_true(target_is_clean(target));
 	end_server(SIGKILL);
 	assert_true(target_channel_drain(channel, DEADLINE_NS) < 0);
+	assert_false(target_is_clean(target)); /* a server behind a cut link looks the same */
 	for (size_t i = 0; i < 40; i++)
 		assert_true(results[i].is_done && results[i].error != 0);
 	assert_true(target_channel_write(channel, model, 0, 512, note_done, &results[0]) < 0);
@@ -141,6 +143,7 @@ static void an_idle_channel_notices_a_killed_server(void **state)
 	while (target_channel_poll(channel) == 0)
 		assert_true(os_monotonic_ns() < deadline_ns);
 	assert_true(target_channel_drain(channel, DEADLINE_NS) < 0);
+	assert_true(target_is_clean(target));
 }
 
 static void drain_and_flush_keep_their_deadlines(void **state)
@@ -177,6 +180,7 @@ static void closing_cancels_what_is_under_way(void **state)
 	channel = NULL;
 	for (size_t i = 0; i < 30; i++)
 		assert_true(results[i].is_done && results[i].error == ECANCELED);
+	assert_false(target_is_clean(target));
 }
 
 static int nested_error;
