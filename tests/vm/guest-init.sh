@@ -27,10 +27,10 @@ die()
 	poweroff -f
 }
 
-# option NAME: its value on the kernel's command line
+# option NAME: its value on the kernel's command line, where the last one counts
 option()
 {
-	tr ' ' '\n' </proc/cmdline | sed -n "s/^ferry\.$1=//p"
+	tr ' ' '\n' </proc/cmdline | sed -n "s/^ferry\.$1=//p" | tail -n 1
 }
 
 # wait_until SECONDS COMMAND...
