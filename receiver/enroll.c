@@ -153,7 +153,7 @@ static int certify(const char *state_folder, unsigned int days,
 }
 
 int enroll_serve(struct tls_stream *stream, const char *peer, const char *state_folder,
-		 unsigned int days, struct fault *fault)
+		 unsigned int days, char ret_name[PKI_NAME_MAX], struct fault *fault)
 {
 	uint64_t deadline_ns = os_monotonic_ns() + ENROLL_TIMEOUT_NS;
 	char request_pem[ENROLL_REQUEST_MAX], name[PKI_NAME_MAX], *pem = NULL;
@@ -176,9 +176,10 @@ int enroll_serve(struct tls_stream *stream, const char *peer, const char *state_
 	}
 	error = send_reply(stream, ENROLL_CERTIFIED, name, pem, fault);
 	free(pem);
-	if (!error)
-		log_info("%s enrolled as machine %s; older certificates of it are refused from now "
-			 "on",
-			 peer, name);
-	return error;
+	if (error)
+		return error;
+	log_info("%s enrolled as machine %s; older certificates of it are refused from now on",
+		 peer, name);
+	memcpy(ret_name, name, PKI_NAME_MAX);
+	return 0;
 }

@@ -22,9 +22,9 @@ int enroll_token_new(const char *state_folder, const char *name, uint64_t valid_
 		     char ret_text[TOKEN_TEXT_MAX], struct fault *fault);
 
 /* Serves one enrolment on an accepted stream; peer is its address for the log. Certificates last
- * `days`. The fault says why it was refused; the agent was told, too. */
+ * `days`. ret_name is the machine's. The fault says why it was refused; the agent was told, too. */
 int enroll_serve(struct tls_stream *stream, const char *peer, const char *state_folder,
-		 unsigned int days, struct fault *fault);
+		 unsigned int days, char ret_name[PKI_NAME_MAX], struct fault *fault);
 
 /* Is this the newest certificate of machine name? 0, -ENOENT when the machine was removed or never
  * enrolled, -EKEYREVOKED when it was enrolled again since. */

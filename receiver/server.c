@@ -120,11 +120,32 @@ static void serve_session(struct connection *connection)
 	frame_link_fini(&link);
 }
 
+static void serve_enrolment(struct connection *connection)
+{
+	struct machines *machines = connection->server->machines;
+	const struct receiver_options *options = machines_options(machines);
+	char name[PKI_NAME_MAX];
+	struct fault fault = {0};
+	struct machine *machine;
+
+	if (enroll_serve(connection->stream, connection->peer, options->state_folder,
+			 (unsigned int)options->certificate_days, name, &fault)) {
+		log_warning("%s: enrolment: %s", connection->peer, fault.text);
+		return;
+	}
+	/* It is known from here on, not only from its first session on. */
+	machine = machines_add(machines, name);
+	if (!machine)
+		return;
+	os_mutex_lock(&machine->lock);
+	machine->is_removed = false;
+	os_mutex_unlock(&machine->lock);
+}
+
 static void serve(void *argument)
 {
 	struct connection *connection = argument;
 	struct server *server = connection->server;
-	const struct receiver_options *options = machines_options(server->machines);
 	struct tls_stream *stream = NULL;
 	struct fault fault = {0};
 	int error = tls_stream_accept(server->context, connection->socket,
@@ -139,12 +160,10 @@ static void serve(void *argument)
 		if (server->is_stopping)
 			tls_stream_cancel(stream);
 		os_mutex_unlock(&server->lock);
-		if (strcmp(tls_stream_alpn(stream), WIRE_ALPN) == 0) {
+		if (strcmp(tls_stream_alpn(stream), WIRE_ALPN) == 0)
 			serve_session(connection);
-		} else if (enroll_serve(stream, connection->peer, options->state_folder,
-					(unsigned int)options->certificate_days, &fault)) {
-			log_warning("%s: enrolment: %s", connection->peer, fault.text);
-		}
+		else
+			serve_enrolment(connection);
 	}
 	os_mutex_lock(&server->lock);
 	connection->stream = NULL;

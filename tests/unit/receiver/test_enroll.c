@@ -26,6 +26,7 @@ static int set_up(void **state)
 
 /* A receiver that serves one enrolment. */
 struct serving {
+	char name[PKI_NAME_MAX];
 	os_socket_t socket;
 	struct fault fault;
 	int error;
@@ -41,7 +42,8 @@ static void serve(void *argument)
 	serving->error =
 		tls_stream_accept(context, serving->socket, patience(), &stream, &serving->fault);
 	if (!serving->error)
-		serving->error = enroll_serve(stream, "a test", path_of("ca"), 10, &serving->fault);
+		serving->error = enroll_serve(stream, "a test", path_of("ca"), 10, serving->name,
+					      &serving->fault);
 	tls_stream_free(stream);
 	tls_context_free(context);
 }
