@@ -33,6 +33,18 @@ static void a_committed_freezer_that_is_freed_is_fenced(void **state)
 	assert_int_equal(frozen_count(), COUNT);
 }
 
+static void a_machine_without_file_systems_is_fenced_too(void **state)
+{
+	struct freeze_list none = {.entries = NULL};
+	struct freezer *empty;
+
+	assert_int_equal(freezer_open(&system_roots_default, &none, &fake_ops, &empty, &fault), 0);
+	assert_int_equal(freezer_freeze(empty, os_monotonic_ns() + LONG_NS, &fault), 0);
+	assert_int_equal(freezer_commit(empty, FENCE_POWEROFF, &fault), 0);
+	freezer_free(empty);
+	await(fenced, FENCE_POWEROFF);
+}
+
 static void a_commit_that_is_taken_back_thaws_and_ends_the_watchdog(void **state)
 {
 	pid_t watchdog;
@@ -183,6 +195,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_was_committed_is_never_thawed),
 		TEST(a_committed_freezer_that_is_freed_is_fenced),
+		TEST(a_machine_without_file_systems_is_fenced_too),
 		TEST(a_commit_that_is_taken_back_thaws_and_ends_the_watchdog),
 		TEST(what_does_not_thaw_when_a_commit_is_taken_back_is_tried_again),
 		TEST(a_commit_before_the_freeze_is_refused),
