@@ -91,6 +91,18 @@ struct tracker {
 	const struct tracker_ops *ops;
 };
 
+/* What a bit stands for lies between these. The upper one is what a batch can hold (flow.h). */
+#define TRACKER_BLOCK_BYTES_MIN 4096u
+#define TRACKER_BLOCK_BYTES_MAX (256u * 1024)
+/* A disk's words are counted in cache lines, so that two disks never share one. */
+#define TRACKER_WORDS_ALIGN 8u
+
+/* Chooses the block size of each disk (count of them in ret_block_bytes, garbage on failure): as small
+ * as the bitmaps of all together fit in bitmap_bytes; the largest disk becomes coarser first. -ENOMEM with a
+ * STOP fault when blocks would have to be larger than TRACKER_BLOCK_BYTES_MAX. */
+int tracker_choose_blocks(const struct tracked_disk *disks, unsigned int count,
+			  uint64_t bitmap_bytes, uint32_t *ret_block_bytes, struct fault *fault);
+
 struct tracker_options {
 	const char *pin_folder;	  /* under a mounted bpffs, for example /sys/fs/bpf/blkferry */
 	const char *state_folder; /* holds the canary file */

@@ -8,9 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define BLOCK_BYTES_MIN 4096u
-#define BLOCK_BYTES_MAX (1u << 30)
-
 struct scan_disk {
 	uint32_t block_bytes;
 	struct bitmap todo;
@@ -110,20 +107,13 @@ static const struct tracker_ops scan_ops = {
 	.remove = scan_close,
 };
 
-static int open_disk(struct scan_disk *disk, uint64_t size_bytes, uint64_t bitmap_bytes)
+static int open_disk(struct scan_disk *disk, uint64_t size_bytes, uint32_t block_bytes)
 {
-	uint64_t block_bytes = BLOCK_BYTES_MIN;
 	uint64_t bits = size_bytes / block_bytes + (size_bytes % block_bytes != 0);
 
 	if (bits == 0)
 		return -EINVAL;
-	while (bitmap_words(bits) * sizeof(uint64_t) > bitmap_bytes) {
-		if (block_bytes >= BLOCK_BYTES_MAX)
-			return -ENOMEM;
-		block_bytes *= 2;
-		bits = size_bytes / block_bytes + (size_bytes % block_bytes != 0);
-	}
-	disk->block_bytes = (uint32_t)block_bytes;
+	disk->block_bytes = block_bytes;
 	disk->todo.bits = bits;
 	disk->todo.words = calloc(bitmap_words(bits), sizeof(uint64_t));
 	return disk->todo.words ? 0 : -ENOMEM;
@@ -132,20 +122,23 @@ static int open_disk(struct scan_disk *disk, uint64_t size_bytes, uint64_t bitma
 int tracker_scan_open(const struct tracker_options *options, const struct tracked_disk *disks,
 		      unsigned int count, struct tracker **ret_tracker, struct fault *fault)
 {
+	uint32_t block_bytes[TRACKER_DISKS_MAX];
 	struct tracker_scan *scan;
+	int r;
 
 	if (count == 0 || count > TRACKER_DISKS_MAX)
 		return fault_set(fault, FAULT_STOP, EINVAL, "%u disks to track: it must be 1 to %u",
 				 count, TRACKER_DISKS_MAX);
+	r = tracker_choose_blocks(disks, count, options->bitmap_bytes, block_bytes, fault);
+	if (r < 0)
+		return r;
 	scan = calloc(1, sizeof(*scan));
 	if (!scan)
 		return fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
 	scan->tracker.ops = &scan_ops;
 	scan->count = count;
 	for (unsigned int i = 0; i < count; i++) {
-		int r = open_disk(&scan->disks[i], disks[i].size_bytes,
-				  options->bitmap_bytes / count);
-
+		r = open_disk(&scan->disks[i], disks[i].size_bytes, block_bytes[i]);
 		if (r < 0) {
 			scan_close(&scan->tracker);
 			return fault_set(fault, FAULT_STOP, -r, "no bitmap for %s of %llu bytes",

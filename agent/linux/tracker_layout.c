@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Plans which bits of the maps belong to which disk, and how many bytes of a disk a bit stands for. */
+/* Plans which bits of the maps belong to which disk. */
 #include "agent/linux/tracker_set.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-#define SECTOR_BYTES	    512u
-#define WORDS_PER_CACHELINE 8u
+#define SECTOR_BYTES 512u
 
 static uint64_t divide_up(uint64_t value, uint64_t by)
 {
@@ -19,46 +18,16 @@ static uint64_t words_at(uint64_t size_bytes, uint64_t block_bytes)
 	return bitmap_words(divide_up(size_bytes, block_bytes));
 }
 
-/* A disk's words begin on a cache line, so that two disks never share one. */
 static uint64_t align_words(uint64_t words)
 {
-	return divide_up(words, WORDS_PER_CACHELINE) * WORDS_PER_CACHELINE;
-}
-
-static int choose_blocks(const struct tracked_disk *disks, unsigned int count,
-			 uint64_t bitmap_bytes, uint64_t *block_bytes, struct fault *fault)
-{
-	for (unsigned int i = 0; i < count; i++)
-		block_bytes[i] = SET_BLOCK_BYTES_MIN;
-	for (;;) {
-		uint64_t total = 0, most = 0;
-		unsigned int largest = 0;
-
-		for (unsigned int i = 0; i < count; i++) {
-			uint64_t words = words_at(disks[i].size_bytes, block_bytes[i]);
-
-			total += align_words(words);
-			if (words > most) {
-				most = words;
-				largest = i;
-			}
-		}
-		if (total <= bitmap_bytes / sizeof(uint64_t))
-			return 0;
-		if (block_bytes[largest] >= SET_BLOCK_BYTES_MAX)
-			return fault_set(fault, FAULT_STOP, ENOMEM,
-					 "%" PRIu64
-					 " bytes are too few for the bitmaps of %u disks",
-					 bitmap_bytes, count);
-		block_bytes[largest] *= 2;
-	}
+	return divide_up(words, TRACKER_WORDS_ALIGN) * TRACKER_WORDS_ALIGN;
 }
 
 int layout_plan(const struct tracked_disk *disks, unsigned int count, uint64_t bitmap_bytes,
 		struct tracker_slot *slots, uint64_t *ret_dirty_words, uint64_t *ret_coarse_words,
 		struct fault *fault)
 {
-	uint64_t block_bytes[TRACKER_SLOTS_MAX];
+	uint32_t block_bytes[TRACKER_SLOTS_MAX];
 	uint64_t dirty_words = 0, coarse_words = 0;
 	int r;
 
@@ -73,7 +42,7 @@ int layout_plan(const struct tracked_disk *disks, unsigned int count, uint64_t b
 	}
 	if (bitmap_bytes > SET_BITMAP_BYTES_MAX)
 		bitmap_bytes = SET_BITMAP_BYTES_MAX;
-	r = choose_blocks(disks, count, bitmap_bytes, block_bytes, fault);
+	r = tracker_choose_blocks(disks, count, bitmap_bytes, block_bytes, fault);
 	if (r < 0)
 		return r;
 	for (unsigned int i = 0; i < count; i++) {
@@ -81,7 +50,7 @@ int layout_plan(const struct tracked_disk *disks, unsigned int count, uint64_t b
 		uint64_t words = words_at(disks[i].size_bytes, block_bytes[i]);
 
 		slot->sectors = disks[i].size_bytes / SECTOR_BYTES;
-		slot->sector_shift = (uint32_t)__builtin_ctzll(block_bytes[i] / SECTOR_BYTES);
+		slot->sector_shift = (uint32_t)__builtin_ctz(block_bytes[i] / SECTOR_BYTES);
 		slot->bits = divide_up(disks[i].size_bytes, block_bytes[i]);
 		slot->words = (uint32_t)words;
 		slot->dirty_word = (uint32_t)dirty_words;

@@ -21,9 +21,7 @@
 #include "agent/tracker.h"
 #include "common/fault.h"
 
-#define SET_PATH_MAX	    512
-#define SET_BLOCK_BYTES_MIN 4096u
-#define SET_BLOCK_BYTES_MAX (1u << 30)
+#define SET_PATH_MAX 512
 /* So that a slot's place in the maps fits 32 bits with room to spare. */
 #define SET_BITMAP_BYTES_MAX (256ull << 20)
 

@@ -62,15 +62,37 @@ static void largest_disk_becomes_coarse_first(void **state)
 	assert_true(dirty_words * 8 <= 16 << 20);
 }
 
-static void too_little_memory_is_said(void **state)
+/* Larger ones would never be sent: no batch holds them. */
+static void no_bit_stands_for_more_than_256_kib(void **state)
+{
+	struct tracked_disk disks[] = {disk_of("a", 64 * GI), disk_of("b", 30000 * GI)};
+	struct tracked_disk larger[] = {disk_of("a", 64 * GI), disk_of("b", 40000 * GI)};
+	struct fault fault = {0};
+
+	(void)state;
+	assert_int_equal(plan(disks, 2, 16 << 20), 0);
+	assert_int_equal(layout_block_bytes(&slots[1]), 256 * KI);
+	assert_int_equal(layout_plan(larger, 2, 16 << 20, slots, &dirty_words, &coarse_words,
+				     &fault),
+			 -ENOMEM);
+	assert_int_equal(fault.class, FAULT_STOP);
+	assert_non_null(strstr(fault.text, "raise 'memory ='"));
+	assert_int_equal(plan(larger, 2, 32 << 20), 0);
+}
+
+/* The small ones give way only when the large one cannot. */
+static void all_disks_become_coarse_when_it_has_to_be(void **state)
 {
 	struct tracked_disk disks[TRACKER_SLOTS_MAX];
 
 	(void)state;
 	for (unsigned int i = 0; i < TRACKER_SLOTS_MAX; i++)
-		disks[i] = disk_of("x", 16000 * GI);
+		disks[i] = disk_of("x", i ? 32 * GI : 24000 * GI);
 	assert_int_equal(plan(disks, TRACKER_SLOTS_MAX, 16 << 20), 0);
-	assert_int_equal(plan(disks, TRACKER_SLOTS_MAX, 1024), -ENOMEM);
+	assert_int_equal(layout_block_bytes(&slots[0]), 256 * KI);
+	assert_in_range(layout_block_bytes(&slots[1]), 8 * KI, 256 * KI);
+	assert_true(dirty_words * 8 <= 16 << 20);
+	assert_int_equal(plan(disks, TRACKER_SLOTS_MAX, 8 << 20), -ENOMEM);
 }
 
 static void nothing_to_track_is_refused(void **state)
@@ -304,7 +326,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(small_disks_get_4_kib_a_bit),
 		cmocka_unit_test(largest_disk_becomes_coarse_first),
-		cmocka_unit_test(too_little_memory_is_said),
+		cmocka_unit_test(no_bit_stands_for_more_than_256_kib),
+		cmocka_unit_test(all_disks_become_coarse_when_it_has_to_be),
 		cmocka_unit_test(nothing_to_track_is_refused),
 		cmocka_unit_test(devices_that_collide_are_all_found),
 		cmocka_unit_test(nested_misses_are_unsafe_only_if_all_grew_and_preempted),
