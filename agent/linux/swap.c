@@ -2,9 +2,11 @@
 /* The ranges of a disk that are swap: partitions and volumes, and files by FIEMAP. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -89,6 +91,31 @@ static bool has_plain_extents(int fd)
 	       !(attributes.fsx_xflags & FS_XFLAG_REALTIME);
 }
 
+/*
+ * The path in /proc/swaps may by now, or in this mount namespace, name another file, whose writes are not to be
+ * dropped. A file that is swapped on cannot be mapped for writing: ETXTBSY. Open for writing only, no other
+ * file can either, so this has no effect on any, frozen or not. A kernel that does not look (before 5.3) tells
+ * EACCES for both: the swap file is copied there.
+ */
+static bool is_swapped_on(int fd)
+{
+	char path[64];
+	void *mapped;
+	bool is_swap;
+	int write_fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	write_fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+	if (write_fd < 0)
+		return false;
+	mapped = mmap(NULL, 1, PROT_WRITE, MAP_SHARED, write_fd, 0);
+	is_swap = mapped == MAP_FAILED && errno == ETXTBSY;
+	if (mapped != MAP_FAILED)
+		munmap(mapped, 1);
+	close(write_fd);
+	return is_swap;
+}
+
 /* Adds the extents of a file behind its first page. */
 static void collect_extents(int fd, const struct mapping *mapping, uint64_t page_bytes,
 			    struct collector *collector)
@@ -139,7 +166,8 @@ static void collect_file(const struct block_tree *tree, unsigned int disk, const
 
 	if (fd < 0)
 		return;
-	if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && has_plain_extents(fd))
+	if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && has_plain_extents(fd) &&
+	    is_swapped_on(fd))
 		device = tree_find_number(tree, major(info.st_dev), minor(info.st_dev));
 	if (device >= 0 &&
 	    mapping_load(tree, (unsigned int)device, disk, dm_read_segments, &mapping) == 0)

@@ -48,6 +48,22 @@ mkswap "$T/mnt/swap" >/dev/null
 swapon "$T/mnt/swap"
 cleanup_fn swap_off "$T/mnt/swap"
 platform swap "$LOOP" >"$T/ranges"
+
+say "another file at the path of the swap file"
+cp "$T/mnt/between-255" "$T/mnt/other"
+sync "$T/mnt/other" # what is not on the disk yet has no extents
+mount --bind "$T/mnt/other" "$T/mnt/swap"
+cleanup_fn unmount_folder "$T/mnt/swap"
+[ -z "$(platform swap "$LOOP")" ] || fail "writes to a file that is no swap would be dropped: $(platform swap "$LOOP")"
+umount "$T/mnt/swap"
+[ "$(platform swap "$LOOP")" = "$(cat "$T/ranges")" ] || fail "the swap file was not found again"
+
+say "the swap file of a file system that is frozen"
+fsfreeze -f "$T/mnt"
+timeout 10 "$BUILD/tests/tools/platform" swap "$LOOP" >"$T/frozen" || fail "it hangs while frozen"
+fsfreeze -u "$T/mnt"
+cmp "$T/ranges" "$T/frozen" || fail "other ranges while frozen"
+
 swapoff "$T/mnt/swap"
 sync
 [ "$(wc -l <"$T/ranges")" -ge 1 ] || fail "no ranges"
