@@ -47,6 +47,11 @@ int session_open_disks(struct session *session, struct fault *fault);
 void session_close_disks(struct session *session);
 int session_welcome(struct session *session, struct fault *fault);
 
+/* session_replica.c: opens the have bitmap of a disk whose target is open. If that is not the target that it
+ * speaks of, the replica is a new one, or is compared. *ret_is_new: nothing was copied yet. */
+int session_open_replica(struct session *session, struct session_disk *disk, bool *ret_is_new,
+			 struct fault *fault);
+
 /* session_in_use.c: was a foreign server's target left with writes under way? Called when target and have
  * are open, and before the target is closed. */
 int session_begin_use(struct session *session, struct session_disk *disk, struct fault *fault);

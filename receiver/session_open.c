@@ -107,7 +107,7 @@ static int open_disk(struct session *session, unsigned int index, struct fault *
 	struct machine *machine = session->machine;
 	struct session_disk *disk = &session->disks[index];
 	struct machine_slot *slot = &machine->slots[disk->slot];
-	char name[PKI_NAME_MAX + 16], file[32], path[PATH_LENGTH];
+	char name[PKI_NAME_MAX + 16];
 	const struct target_info *info;
 	int error;
 
@@ -127,13 +127,9 @@ static int open_disk(struct session *session, unsigned int index, struct fault *
 			"%s: the target of disk %u cannot flush: what it acknowledges is only as "
 			"durable as it makes it",
 			machine->name, disk->slot);
-	snprintf(file, sizeof(file), "disk%u.have", disk->slot);
-	machine_path(session->machines, machine, file, path, sizeof(path));
-	error = have_open(path, disk->size_bytes, &disk->have, &session->is_new[index], fault);
+	error = session_open_replica(session, disk, &session->is_new[index], fault);
 	if (error)
 		return error;
-	if (have_count_bytes(disk->have) == 0)
-		session->is_new[index] = true;
 	error = session_begin_use(session, disk, fault);
 	if (error)
 		return error;

@@ -8,9 +8,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/wire.h"
@@ -72,6 +74,21 @@ int target_check_size(const char *text, uint64_t target_bytes, uint64_t size_byt
 		fault, FAULT_STOP, ENOSPC,
 		"%s has %llu bytes, the disk has %llu: enlarge the target or give a larger one",
 		text, (unsigned long long)target_bytes, (unsigned long long)size_bytes);
+}
+
+/* Inode numbers are used again, and some file systems have no birth times: both together. Not the device's
+ * number, which changes when the machine starts. */
+void target_identify_file(int fd, char *ret_identity, size_t size)
+{
+	struct statx file;
+
+	ret_identity[0] = '\0';
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &file) < 0)
+		return;
+	if (!(file.stx_mask & STATX_BTIME))
+		memset(&file.stx_btime, 0, sizeof(file.stx_btime));
+	snprintf(ret_identity, size, "inode %llu of %lld.%09u", (unsigned long long)file.stx_ino,
+		 (long long)file.stx_btime.tv_sec, file.stx_btime.tv_nsec);
 }
 
 bool target_fd_is_hole(int fd)

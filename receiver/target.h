@@ -29,6 +29,9 @@ struct target_info {
 		channels_max; /* 1 when several connections would not see each other's flushes */
 	/* A server that is not ours: it may execute requests after their connection is gone. */
 	bool is_foreign;
+	/* auto and file: which file it is, as opposed to its name: a storage that is not mounted has
+	 * others of the same names. "" for the rest. */
+	char file_identity[80];
 	char text[256]; /* the URI as status shows it */
 	char path[256]; /* file or device path where there is one, else "" */
 };

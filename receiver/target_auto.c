@@ -30,6 +30,12 @@
 #define FOLDER_MODE 0700
 #define FILE_MODE   0600
 
+/* What prepare_file finds out. */
+struct auto_file {
+	bool is_hole;
+	char identity[sizeof(((struct target_info *)0)->file_identity)];
+};
+
 struct auto_paths {
 	char raw[PATH_MAX];
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -98,10 +104,10 @@ static int lock_name(const struct auto_paths *paths, int *ret_fd, struct fault *
 	return 0;
 }
 
-static int grow_file(int fd, const char *folder, uint64_t size_bytes, bool *ret_is_hole)
+static int grow_file(int fd, const char *folder, uint64_t size_bytes, struct auto_file *ret_file)
 {
 	struct stat st;
-	bool is_hole = target_fd_is_hole(fd);
+	struct auto_file file = {.is_hole = target_fd_is_hole(fd)};
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
@@ -109,16 +115,17 @@ static int grow_file(int fd, const char *folder, uint64_t size_bytes, bool *ret_
 		return -errno;
 	if (fsync(fd) < 0)
 		return -errno;
-	*ret_is_hole = is_hole;
+	target_identify_file(fd, file.identity, sizeof(file.identity));
+	*ret_file = file;
 	return os_folder_sync(folder);
 }
 
 /* Makes the file, or makes it larger when the disk has grown. */
 static int prepare_file(const char *folder, const char *path, uint64_t size_bytes,
-			bool *ret_is_hole, struct fault *fault)
+			struct auto_file *ret_file, struct fault *fault)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
-	int error = fd < 0 ? -errno : grow_file(fd, folder, size_bytes, ret_is_hole);
+	int error = fd < 0 ? -errno : grow_file(fd, folder, size_bytes, ret_file);
 
 	if (fd >= 0)
 		close(fd);
@@ -129,13 +136,15 @@ static int prepare_file(const char *folder, const char *path, uint64_t size_byte
 }
 
 static void fill_info(struct target *target, const struct auto_paths *paths, const char *uri,
-		      bool is_hole)
+		      const struct auto_file *file)
 {
 	struct target_info *info = &target->info;
 
 	snprintf(info->text, sizeof(info->text), "%s", uri);
 	snprintf(info->path, sizeof(info->path), "%.*s", (int)sizeof(info->path) - 1, paths->raw);
-	info->is_known_zero = is_hole; /* the file is ours, and knows better than the server */
+	memcpy(info->file_identity, file->identity, sizeof(info->file_identity));
+	info->is_known_zero =
+		file->is_hole; /* the file is ours, and knows better than the server */
 	info->is_foreign = false;
 }
 
@@ -174,8 +183,8 @@ static int open_locked(const char *folder, const struct auto_paths *paths, uint6
 	enum target_server_use use = os_file_exists(paths->clean) ? TARGET_SERVER_REUSE
 								  : TARGET_SERVER_RESTART;
 	struct target *target;
-	bool is_hole = false;
-	int error = prepare_file(folder, paths->raw, size_bytes, &is_hole, fault);
+	struct auto_file file = {0};
+	int error = prepare_file(folder, paths->raw, size_bytes, &file, fault);
 
 	if (!error)
 		error = target_server_ensure(&server, use, fault);
@@ -185,7 +194,7 @@ static int open_locked(const char *folder, const struct auto_paths *paths, uint6
 	error = target_nbd_open(uri, size_bytes, &target, fault);
 	if (error)
 		return error;
-	fill_info(target, paths, uri, is_hole);
+	fill_info(target, paths, uri, &file);
 	error = begin_use(target, paths, fault);
 	if (error) {
 		target_close(target);

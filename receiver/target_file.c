@@ -318,6 +318,7 @@ static int use_file(struct target_file *file, const char *path, uint64_t size_by
 		return error;
 	info->size_bytes = (uint64_t)st.st_size;
 	info->block_bytes = 1;
+	target_identify_file(file->fd, info->file_identity, sizeof(info->file_identity));
 	info->is_known_zero = target_fd_is_hole(file->fd);
 	/* A hole punched behind the end changes nothing and tells whether it can be done. */
 	info->can_zero = fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, st.st_size,

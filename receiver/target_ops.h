@@ -121,6 +121,8 @@ void target_fini(struct target *target);
 /* "has N bytes, the disk N": STOP unless the target is large enough. */
 int target_check_size(const char *text, uint64_t target_bytes, uint64_t size_bytes,
 		      struct fault *fault);
+/* Which file is it? Sets *ret_identity to "" when that cannot be told. */
+void target_identify_file(int fd, char *ret_identity, size_t size);
 /* Is there no data in the file at all? */
 bool target_fd_is_hole(int fd);
 

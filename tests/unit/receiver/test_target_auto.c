@@ -153,6 +153,23 @@ static void the_file_grows_with_the_disk(void **state)
 	assert_memory_equal(seen, model, 4096);
 }
 
+static void a_file_that_is_made_again_is_another_file(void **state)
+{
+	char identity[sizeof(target_info(target)->file_identity)];
+
+	open_target("auto");
+	snprintf(identity, sizeof(identity), "%s", target_info(target)->file_identity);
+	assert_true(identity[0] != '\0');
+	close_target();
+	open_target("auto");
+	assert_string_equal(target_info(target)->file_identity, identity);
+	close_target();
+	run(text_of("cp -p %s %s/copy && mv %s/copy %s", our_file(".raw"), folder, folder,
+		    our_file(".raw")));
+	open_target("auto");
+	assert_string_not_equal(target_info(target)->file_identity, identity);
+}
+
 static void one_name_is_opened_once(void **state)
 {
 	struct target *first;
@@ -255,6 +272,7 @@ int main(void)
 		AUTO_TEST(the_pid_of_another_program_is_left_alone),
 		AUTO_TEST(a_server_without_its_pid_file_is_not_doubled),
 		AUTO_TEST(the_file_grows_with_the_disk),
+		AUTO_TEST(a_file_that_is_made_again_is_another_file),
 		AUTO_TEST(one_name_is_opened_once),
 		AUTO_TEST(forgetting_ends_the_server_and_keeps_the_data),
 		AUTO_TEST(forgetting_with_the_data_leaves_nothing),
