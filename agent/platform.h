@@ -30,7 +30,9 @@ struct found_disk {
  * lists what is there. The caller frees *ret_disks. */
 int disks_find(const char *wanted, struct found_disk **ret_disks, unsigned int *ret_count,
 	       struct fault *fault);
-/* Looks again at a disk that is known: same identity at that path? current size? -ENODEV if gone. */
+/* Looks again at a disk that is known: same identity at that path? -ENODEV if gone. Fills in its size and its
+ * sequence as they are now: one with another sequence is another disk, or another medium in it, whatever its
+ * name says. */
 int disks_refresh(struct tracked_disk *disk, struct fault *fault);
 
 /* --- fsmap.c, swap.c: what need not be copied ------------------------------------------------ */

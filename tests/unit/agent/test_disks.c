@@ -359,6 +359,11 @@ static void a_refresh_sees_growth_and_another_disk(void **state)
 	set("vda", "size", "4194304\n");
 	assert_int_equal(disks_refresh_in(&roots, &known, &fault), 0);
 	assert_int_equal(known.size_bytes, 2ull << 30);
+	assert_int_equal(known.sequence, 9);
+	/* without names to tell them apart, its number among all disks there ever were still does */
+	set("vda", "diskseq", "12\n");
+	assert_int_equal(disks_refresh_in(&roots, &known, &fault), 0);
+	assert_int_equal(known.sequence, 12);
 	set("vda", "serial", "another");
 	assert_int_equal(disks_refresh_in(&roots, &known, &fault), -ENODEV);
 	assert_fault("another instead of same");
