@@ -15,6 +15,7 @@ make_source()
 	make_filesystem ext4 "$SOURCE" "$T/source" -b 4096
 	# So that a full copy has something to carry, and a bandwidth limit makes it as long as wanted.
 	head -c "${2:-24M}" /dev/urandom >"$T/source/filling"
+	sync -f "$T/source"
 }
 
 # start_writer: a program that writes to the source until stop_writer. Sets WRITER.

@@ -9,7 +9,6 @@
 requires ROOT BPF LOOP mkfs.ext4 nbdkit jq
 
 make_source 128M 48M
-sync -f "$T/source"
 start_receiver
 
 run_agent()
