@@ -292,13 +292,19 @@ int replicator_replicate(struct replicator *replicator, struct fault *fault)
 			return error;
 		if (is_ready(replicator)) {
 			status_set_flags(replicator->status, WIRE_STATUS_READY, 0);
+			status_set_note(replicator->status, "%s", "");
 			(void)attend(replicator,
 				     os_monotonic_ns() + replicator->options->pass_interval_ns);
 		} else {
 			status_set_flags(replicator->status, 0, WIRE_STATUS_READY);
 			/* Blocks that cannot be read stay listed: do not spin on them. */
-			if (source_todo_bytes(source))
+			if (source_todo_bytes(source)) {
+				status_set_note(replicator->status,
+						"%llu bytes of the source cannot be read (the "
+						"agent's log says where): tried again and again",
+						(unsigned long long)source_todo_bytes(source));
 				(void)attend(replicator, os_monotonic_ns() + NS_PER_S);
+			}
 		}
 		if (session_has_command(replicator->session) || replicator->fenced)
 			continue;
