@@ -13,28 +13,28 @@ start_receiver
 # Every block, or what a file had that is deleted before the comparison would be different by right.
 make_guest web1 "allocated-only = no"
 boot_guest virtio-blk
-wait_for_guest 240 "[ \"\$(status web1 .ready)\" = true ]" "the first copy"
+wait_for_guest 900 "[ \"\$(status web1 .ready)\" = true ]" "the first copy"
 say "the full copy: $(status web1 .wire_bytes) bytes on the wire"
 
 # Slower than the writer: from here on there is always a pass under way, and more to send.
 ferry limit web1 1MiB/s
-wait_for_guest 120 "[ \"\$(status web1 '.ready or .todo_bytes + .dirty_bytes < 8388608')\" = false ]" \
+wait_for_guest 900 "[ \"\$(status web1 '.ready or .todo_bytes + .dirty_bytes < 8388608')\" = false ]" \
 	"changes that are not sent"
 cut_power
 say "power cut with $(status web1 '.todo_bytes + .dirty_bytes') bytes to send"
-wait_for 120 "[ \"\$(status web1 .connected)\" = false ]" "the receiver to see it"
+wait_for 300 "[ \"\$(status web1 .connected)\" = false ]" "the receiver to see it"
 ferry limit web1 none
 
 # The writer begins anew elsewhere and writes little, since it is not its bytes that count here.
 boot_guest virtio-blk folder=second rewrite-mib=1
-wait_for_guest 180 "[ \"\$(status web1 .phase)\" = resync ]" "a comparison by digest"
-wait_for_guest 240 "[ \"\$(status web1 .ready)\" = true ]" "the end of the comparison"
+wait_for_guest 900 "[ \"\$(status web1 .phase)\" = resync ]" "a comparison by digest"
+wait_for_guest 900 "[ \"\$(status web1 .ready)\" = true ]" "the end of the comparison"
 sent_bytes=$(status web1 .wire_bytes)
 say "after the power cut: $sent_bytes bytes on the wire"
 [ "$sent_bytes" -lt $((FILLING_MIB * 1048576 / 2)) ] || fail "$sent_bytes bytes: that is nearly a full copy"
 check_tracker bpf
 
 ferry verify web1 || fail "verify says that the replica differs"
-ferry cutover web1 --fence poweroff --timeout 120
+ferry cutover web1 --fence poweroff --timeout 300
 wait_for_end poweroff
 check_replica web1 second

@@ -135,9 +135,9 @@ wait_for_end()
 	poweroff) said='reboot: Power down' ;;
 	halt) said='reboot: System halted' ;;
 	esac
-	wait_for 60 "guest_said '$said'" "the guest's '$said'"
+	wait_for 300 "guest_said '$said'" "the guest's '$said'"
 	if [ "$1" = poweroff ]; then
-		wait_for 60 "! process_lives $GUEST_PID" "QEMU to end by itself"
+		wait_for 300 "! process_lives $GUEST_PID" "QEMU to end by itself"
 		end_process "$GUEST_PID" || fail "QEMU ended with an error"
 	else
 		process_lives "$GUEST_PID" || fail "a halted guest is not one that is powered off"
@@ -182,14 +182,14 @@ replicate_and_cut_over()
 	bpf) boot_guest "$kind" marks=yes ;;
 	*) boot_guest "$kind" ;;
 	esac
-	wait_for_guest 180 "[ \"\$(status web1 .ready)\" = true ]" "the first copy"
+	wait_for_guest 900 "[ \"\$(status web1 .ready)\" = true ]" "the first copy"
 	say "ready: $(status web1 .sent_bytes) bytes sent"
 	check_tracker "$tracker"
 
 	seen=$(acknowledged)
-	wait_for_guest 120 "[ \$(acknowledged) -gt $((seen + 50)) ]" "more records while replicating"
+	wait_for_guest 900 "[ \$(acknowledged) -gt $((seen + 50)) ]" "more records while replicating"
 	ferry verify web1 || fail "verify says that the replica differs"
-	ferry cutover web1 --fence "$fence" --timeout 120 --json | tee "$T/cutover.json"
+	ferry cutover web1 --fence "$fence" --timeout 300 --json | tee "$T/cutover.json"
 	say "data downtime $(tail -n 1 "$T/cutover.json" | jq .data_downtime_ms) ms"
 	wait_for_end "$fence"
 	check_replica web1
