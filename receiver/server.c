@@ -3,6 +3,9 @@
 #include "receiver/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +15,12 @@
 #include "common/os_clock.h"
 #include "common/os_socket.h"
 #include "common/tls.h"
+#include "receiver/admission.h"
 #include "receiver/data.h"
 #include "receiver/enroll.h"
 #include "receiver/session.h"
 
-#define CONNECTIONS_MAX	     512
+#define CONNECTIONS_MAX	     (512 + 2 * ADMISSION_MAX) /* strangers too, and those that just end */
 #define HANDSHAKE_TIMEOUT_NS (10 * NS_PER_S)
 #define HELLO_TIMEOUT_NS     (10 * NS_PER_S)
 #define ACCEPT_WAIT_NS	     (500 * NS_PER_MS)
@@ -25,9 +29,13 @@
 struct connection {
 	struct server *server;
 	struct os_thread thread;
-	os_socket_t socket;	   /* until TLS takes it over */
-	struct tls_stream *stream; /* under the server's lock */
+	os_socket_t socket; /* until TLS takes it over */
+	/* Under the server's lock. */
+	struct tls_stream *stream;
+	os_socket_t handle; /* a stranger's: the same socket, to shut it down at any time */
+	struct admission_slot slot;
 	bool is_over;
+
 	char peer[96];
 	struct connection *next;
 };
@@ -41,7 +49,49 @@ struct server {
 	bool is_stopping;
 	struct connection *connections;
 	unsigned int count;
+	struct admission strangers;
+	struct stranger_lines lines;
 };
+
+/* For what anybody can cause: at most a line a second in the long run. */
+__attribute__((format(printf, 2, 3))) static void say_of_stranger(struct server *server,
+								  const char *format, ...)
+{
+	char text[FAULT_TEXT_MAX + 128];
+	unsigned long long withheld = 0;
+	va_list arguments;
+	bool may_say;
+
+	os_mutex_lock(&server->lock);
+	may_say = stranger_lines_take(&server->lines, os_monotonic_ns(), &withheld);
+	os_mutex_unlock(&server->lock);
+	if (!may_say)
+		return;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	if (withheld)
+		log_warning("%s (and %llu more connections refused or dropped before it)", text,
+			    withheld);
+	else
+		log_warning("%s", text);
+}
+
+/* It is no stranger any more, or is over: nobody drops it from here on. True if nobody has. */
+static bool leave_strangers(struct connection *connection)
+{
+	struct server *server = connection->server;
+	bool was_inside;
+
+	os_mutex_lock(&server->lock);
+	was_inside = connection->slot.is_inside;
+	admission_leave(&server->strangers, &connection->slot);
+	if (connection->handle != OS_SOCKET_NONE)
+		os_socket_close(connection->handle);
+	connection->handle = OS_SOCKET_NONE;
+	os_mutex_unlock(&server->lock);
+	return was_inside;
+}
 
 /* I know this certificate, but do I still accept it? */
 static int check_certificate(struct server *server, const struct pki_identity *identity,
@@ -100,6 +150,8 @@ static void serve_session(struct connection *connection)
 				  "this is not the certificate of a machine");
 	if (!error)
 		error = check_certificate(server, &identity, &code, &fault);
+	if (!error && !leave_strangers(connection))
+		error = fault_set(&fault, FAULT_RETRY, ECANCELED, "too many connections at once");
 	if (!error)
 		error = receive_hello(&link, &hello, &fault);
 	machine = error ? NULL : machines_add(server->machines, identity.name);
@@ -130,7 +182,9 @@ static void serve_enrolment(struct connection *connection)
 
 	if (enroll_serve(connection->stream, connection->peer, options->state_folder,
 			 (unsigned int)options->certificate_days, name, &fault)) {
-		log_warning("%s: enrolment: %s", connection->peer, fault.text);
+		if (leave_strangers(connection))
+			say_of_stranger(connection->server, "%s: enrolment: %s", connection->peer,
+					fault.text);
 		return;
 	}
 	/* It is known from here on, not only from its first session on. */
@@ -153,7 +207,8 @@ static void serve(void *argument)
 
 	connection->socket = OS_SOCKET_NONE;
 	if (error) {
-		log_warning("%s: %s", connection->peer, fault.text);
+		if (leave_strangers(connection))
+			say_of_stranger(server, "%s: %s", connection->peer, fault.text);
 	} else {
 		os_mutex_lock(&server->lock);
 		connection->stream = stream;
@@ -167,9 +222,12 @@ static void serve(void *argument)
 	}
 	os_mutex_lock(&server->lock);
 	connection->stream = NULL;
-	connection->is_over = true;
 	os_mutex_unlock(&server->lock);
 	tls_stream_free(stream);
+	(void)leave_strangers(connection);
+	os_mutex_lock(&server->lock);
+	connection->is_over = true;
+	os_mutex_unlock(&server->lock);
 }
 
 enum reap { REAP_ENDED = 1, REAP_ALL };
@@ -202,22 +260,64 @@ static void reap(struct server *server, enum reap which)
 	}
 }
 
-static void start_connection(struct server *server, os_socket_t socket, const char *peer)
+static struct connection *connection_new(struct server *server, os_socket_t socket,
+					 const char *peer)
 {
 	struct connection *connection = NULL;
+	bool is_full;
 
-	if (server->count < CONNECTIONS_MAX)
+	os_mutex_lock(&server->lock);
+	is_full = server->count >= CONNECTIONS_MAX;
+	os_mutex_unlock(&server->lock);
+	if (!is_full)
 		connection = calloc(1, sizeof(*connection));
+	if (!connection)
+		return NULL;
+	connection->server = server;
+	connection->socket = socket;
+	connection->handle = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+	if (connection->handle < 0) {
+		free(connection);
+		return NULL;
+	}
+	snprintf(connection->peer, sizeof(connection->peer), "%s", peer);
+	return connection;
+}
+
+/* Makes room for it among the strangers. The lock is held. Returns who was dropped, or NULL. */
+static const struct connection *enter_strangers(struct connection *connection)
+{
+	char address[64];
+	struct admission_slot *victim;
+	struct connection *dropped;
+
+	os_socket_peer(connection->socket, address, sizeof(address));
+	victim = admission_enter(&connection->server->strangers, &connection->slot, address);
+	if (!victim)
+		return NULL;
+	dropped = (struct connection *)((char *)victim - offsetof(struct connection, slot));
+	os_socket_shutdown(dropped->handle);
+	return dropped;
+}
+
+static void start_connection(struct server *server, os_socket_t socket, const char *peer)
+{
+	struct connection *connection = connection_new(server, socket, peer);
+	const struct connection *dropped;
+	char dropped_peer[sizeof(connection->peer)] = "";
+
 	if (!connection) {
-		log_warning("%s: refused: too many connections", peer);
+		say_of_stranger(server, "%s: refused: too many connections", peer);
 		os_socket_close(socket);
 		return;
 	}
-	connection->server = server;
-	connection->socket = socket;
-	snprintf(connection->peer, sizeof(connection->peer), "%s", peer);
 	os_mutex_lock(&server->lock);
+	dropped = enter_strangers(connection);
+	if (dropped)
+		memcpy(dropped_peer, dropped->peer, sizeof(dropped_peer));
 	if (os_thread_start(&connection->thread, "connection", serve, connection)) {
+		admission_leave(&server->strangers, &connection->slot);
+		os_socket_close(connection->handle);
 		os_socket_close(socket);
 		free(connection);
 	} else {
@@ -226,6 +326,9 @@ static void start_connection(struct server *server, os_socket_t socket, const ch
 		server->count++;
 	}
 	os_mutex_unlock(&server->lock);
+	if (dropped)
+		say_of_stranger(server, "%s: dropped: too many connections that say nothing",
+				dropped_peer);
 }
 
 static void accept_all(void *argument)
@@ -311,9 +414,12 @@ void server_stop(struct server *server)
 		return;
 	os_mutex_lock(&server->lock);
 	server->is_stopping = true;
-	for (struct connection *at = server->connections; at; at = at->next)
+	for (struct connection *at = server->connections; at; at = at->next) {
 		if (at->stream)
 			tls_stream_cancel(at->stream);
+		if (at->handle != OS_SOCKET_NONE)
+			os_socket_shutdown(at->handle);
+	}
 	os_mutex_unlock(&server->lock);
 	if (server->listener != OS_SOCKET_NONE)
 		os_socket_shutdown(server->listener);
