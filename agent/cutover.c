@@ -397,7 +397,11 @@ void cutover_command(struct replicator *replicator, const struct wire_command *c
 
 	log_info("cutover begins%s", command->flags & WIRE_CUTOVER_DRY_RUN ? " (dry run)" : "");
 	status_set_phase(replicator->status, WIRE_PHASE_CUTOVER);
+	replicator->cutover = command->id;
 	error = run_steps(&cutover, &fault);
+	replicator->cutover = 0;
+	if (error && !fault.text[0] && !session_has_failed(replicator->session, &fault))
+		fault_set(&fault, FAULT_RETRY, -error, "the connection to the receiver was cut");
 	source_unwatch_changes(replicator->source);
 	if (cutover.has_verify)
 		verify_fini(&cutover.verify);

@@ -284,6 +284,22 @@ static uint64_t count_work(struct flow *flow, const struct flow_pass *pass)
 	return bytes;
 }
 
+/* Under the lock, which is given up meanwhile. */
+static void ask_whether_to_stop(struct flow *flow, const struct flow_pass *pass)
+{
+	bool must_stop;
+
+	if (!pass->should_stop || flow->is_interrupted)
+		return;
+	os_mutex_unlock(&flow->lock);
+	must_stop = pass->should_stop(pass->stop_context);
+	os_mutex_lock(&flow->lock);
+	if (must_stop) {
+		flow->is_interrupted = true;
+		os_cond_broadcast(&flow->changed);
+	}
+}
+
 int flow_run_pass(struct flow *flow, struct flow_pass *pass, bool *ret_is_complete)
 {
 	uint64_t bytes = count_work(flow, pass);
@@ -296,23 +312,18 @@ int flow_run_pass(struct flow *flow, struct flow_pass *pass, bool *ret_is_comple
 	flow->progress.pass_bytes = bytes;
 	flow->progress.todo_bytes = bytes;
 	os_cond_broadcast(&flow->changed);
-	while (!flow->is_failed && !is_settled(flow))
-		(void)os_cond_wait_until(&flow->changed, &flow->lock, os_monotonic_ns() + TICK_NS);
+	while (!flow->is_failed && !is_settled(flow)) {
+		ask_whether_to_stop(flow, pass);
+		if (!flow->is_failed && !is_settled(flow))
+			(void)os_cond_wait_until(&flow->changed, &flow->lock,
+						 os_monotonic_ns() + TICK_NS);
+	}
 	*ret_is_complete = pass->from_disk >= flow->disk_count;
 	is_failed = flow->is_failed;
 	flow->pass = NULL;
 	flow->is_interrupted = false;
 	os_mutex_unlock(&flow->lock);
 	return is_failed ? -ECONNRESET : 0;
-}
-
-void flow_interrupt(struct flow *flow)
-{
-	os_mutex_lock(&flow->lock);
-	if (flow->pass)
-		flow->is_interrupted = true;
-	os_cond_broadcast(&flow->changed);
-	os_mutex_unlock(&flow->lock);
 }
 
 void flow_fail(struct flow *flow)

@@ -79,6 +79,9 @@ struct flow_pass {
 	unsigned int from_disk;
 	uint64_t from_block;
 	uint64_t budget_ns;
+	/* Asked every now and then, without a lock (may be NULL): true ends the handing out. */
+	bool (*should_stop)(void *stop_context);
+	void *stop_context;
 };
 
 /* How far the pass under way has come. */
@@ -96,10 +99,8 @@ int flow_new(const struct flow_disk *disks, unsigned int count, unsigned int con
 void flow_free(struct flow *flow);
 
 /* Returns 0 when every bit that was handed out is settled; *ret_is_complete says whether all were
- * handed out (not: the budget ended, or flow_interrupt). -ECONNRESET when the session failed. */
+ * handed out (not: the budget ended, or should_stop). -ECONNRESET when the session failed. */
 int flow_run_pass(struct flow *flow, struct flow_pass *pass, bool *ret_is_complete);
-/* Makes the pass under way hand out no more: a command came in. Lasts until the pass returns. */
-void flow_interrupt(struct flow *flow);
 /* The session is over: everything that waits here returns. */
 void flow_fail(struct flow *flow);
 void flow_get_progress(struct flow *flow, struct flow_progress *ret_progress);

@@ -36,6 +36,18 @@ static void measure_rate(struct replicator *replicator, uint64_t bytes, uint64_t
 		2;
 }
 
+/* A pass makes way for a command; a cutover's only when that is cancelled: other commands wait. */
+static bool should_stop(void *context)
+{
+	struct replicator *replicator = context;
+
+	if (replicator_is_stopping(replicator))
+		return true;
+	if (replicator->cutover)
+		return session_is_cancelled(replicator->session, replicator->cutover);
+	return session_has_command(replicator->session);
+}
+
 /* Runs a pass over `work` (a bitmap a disk). -EINTR when it was interrupted. */
 static int run_pass(struct replicator *replicator, struct flow_pass *pass, struct fault *fault)
 {
@@ -46,6 +58,8 @@ static int run_pass(struct replicator *replicator, struct flow_pass *pass, struc
 	int error;
 
 	status_set_pass(replicator->status, ++replicator->pass);
+	pass->should_stop = should_stop;
+	pass->stop_context = replicator;
 	flow_get_progress(flow, &before);
 	error = flow_run_pass(flow, pass, &is_complete);
 	if (error)
@@ -186,8 +200,6 @@ static void reply_simple(struct replicator *replicator, const struct wire_comman
 
 static void run_command(struct replicator *replicator, const struct wire_command *command)
 {
-	char text[64], limit[32];
-
 	switch ((enum wire_command_kind)command->kind) {
 	case WIRE_COMMAND_PAUSE:
 		replicator->is_paused = true;
@@ -201,13 +213,7 @@ static void run_command(struct replicator *replicator, const struct wire_command
 		reply_simple(replicator, command, "resumed");
 		return;
 	case WIRE_COMMAND_LIMIT:
-		rate_limit_set(replicator->limit, command->value);
-		snprintf(text, sizeof(text),
-			 command->value ? "limit is %s/s now" : "no limit now%.0s",
-			 units_format_bytes(command->value, limit, sizeof(limit)));
-		log_info("%s", text);
-		reply_simple(replicator, command, text);
-		return;
+		return; /* session.c has done it */
 	case WIRE_COMMAND_VERIFY:
 		verify_command(replicator, command);
 		return;

@@ -37,6 +37,7 @@ struct replicator {
 	bool is_stopping;	 /* read and written atomically: replicate_stop */
 	uint64_t ship_rate;	 /* bytes a second that passes moved lately */
 	struct freezer *freezer; /* of a source that is fenced: it stays frozen */
+	uint64_t cutover;	 /* the one under way; 0 none */
 	uint64_t fenced;	 /* the cutover we are fenced for; 0 none */
 	bool is_fenced_heard;	 /* and the receiver knows it: there is nothing left to do */
 };

@@ -3,12 +3,14 @@
 #include "agent/session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/session_internal.h"
 #include "common/log.h"
 #include "common/os_clock.h"
+#include "common/units.h"
 #include "common/wire_check.h"
 
 static void session_fail(struct session *session, const struct fault *fault)
@@ -30,18 +32,33 @@ static void on_sender_failed(void *context, const struct fault *fault)
 	session_fail(context, fault);
 }
 
+/* Takes effect at once, whatever is under way. */
+static int take_limit(struct session *session, const struct wire_command *command)
+{
+	struct wire_reply reply = {.id = command->id};
+	char limit[32];
+
+	rate_limit_set(session->setup.limit, command->value);
+	if (command->value)
+		snprintf(reply.text, sizeof(reply.text), "limit is %s/s now",
+			 units_format_bytes(command->value, limit, sizeof(limit)));
+	else
+		snprintf(reply.text, sizeof(reply.text), "no limit now");
+	log_info("%s", reply.text);
+	return frame_send(&session->link, WIRE_REPLY, &reply, sizeof(reply), NULL, 0, NULL);
+}
+
 static int take_command(struct session *session, const struct wire_command *command)
 {
 	int error = 0;
 
+	if (command->kind == WIRE_COMMAND_LIMIT)
+		return take_limit(session, command);
 	os_mutex_lock(&session->lock);
 	if (session->command_count == SESSION_COMMANDS_MAX)
 		error = -EPROTO;
 	else
 		session->commands[session->command_count++] = *command;
-	/* Before the main thread can take the command: the pass under way is interrupted, never one that
-	 * the command itself runs. */
-	flow_interrupt(session->flow);
 	os_cond_broadcast(&session->changed);
 	os_mutex_unlock(&session->lock);
 	return error;
@@ -56,8 +73,6 @@ static void take_answer(struct session *session, enum session_answer answer, uin
 		session->cancelled_id = id;
 	os_cond_broadcast(&session->changed);
 	os_mutex_unlock(&session->lock);
-	if (answer == SESSION_ANSWER_CANCEL)
-		flow_interrupt(session->flow);
 }
 
 /* What the receiver may send on the control connection; everything else breaks the rules. */

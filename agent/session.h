@@ -55,7 +55,7 @@ bool session_has_failed(struct session *session, struct fault *fault);
 /* Waits for a command until deadline_ns; a session that fails ends the wait. */
 bool session_next_command(struct session *session, uint64_t deadline_ns,
 			  struct wire_command *ret_command);
-/* Is a command waiting? The pass under way was interrupted for it. */
+/* Is a command waiting? (A limit never waits: the control reader's thread sets it.) */
 bool session_has_command(struct session *session);
 
 int session_reply(struct session *session, const struct wire_reply *reply);

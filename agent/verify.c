@@ -101,8 +101,9 @@ static void note_finding(void *context, unsigned int disk, uint64_t offset, uint
 	};
 }
 
-static bool is_cancelled(const struct verify *verify)
+static bool is_cancelled(void *context)
 {
+	const struct verify *verify = context;
 	struct session *session = verify->replicator->session;
 
 	if (replicator_is_stopping(verify->replicator))
@@ -122,7 +123,11 @@ static int look(struct verify *verify, struct flow_pass *pass, bool *ret_is_comp
 {
 	struct replicator *replicator = verify->replicator;
 	uint64_t before = scope_bytes(verify), after;
-	int error = flow_run_pass(session_flow(replicator->session), pass, ret_is_complete);
+	int error;
+
+	pass->should_stop = is_cancelled;
+	pass->stop_context = verify;
+	error = flow_run_pass(session_flow(replicator->session), pass, ret_is_complete);
 
 	if (error && !session_has_failed(replicator->session, fault))
 		return fault_set(fault, FAULT_RETRY, -error, "the session ended");

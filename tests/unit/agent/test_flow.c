@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/flow.h"
+#include "common/os_clock.h"
 #include "common/os_thread.h"
 
 #define BLOCK  4096u
@@ -147,17 +148,26 @@ static void what_could_not_be_read_stays_set(void **state)
 	assert_true(bitmap_test(&f.work, 10));
 }
 
+static bool is_told_to_stop(void *flag)
+{
+	return __atomic_load_n((bool *)flag, __ATOMIC_ACQUIRE);
+}
+
 static void an_interrupted_pass_is_incomplete_and_keeps_the_rest(void **state)
 {
 	struct flow_batch batch;
 	struct fixture f;
+	bool must_stop = false;
 	uint64_t epoch;
 
 	begin(&f, FLOW_COPY, 1, BLOCKS * BLOCK, BLOCK);
 	bitmap_set(&f.work, 0, BLOCKS);
+	f.pass.should_stop = is_told_to_stop;
+	f.pass.stop_context = &must_stop;
 	start(&f);
 	assert_int_equal(flow_next(f.flow, 0, true, &batch), FLOW_BATCH);
-	flow_interrupt(f.flow);
+	__atomic_store_n(&must_stop, true, __ATOMIC_RELEASE);
+	os_sleep_ns(NS_PER_S / 2); /* it is asked every 50 ms */
 	assert_int_equal(take_until_barrier(&f, 0, &epoch), 0);
 	assert_int_equal(flow_on_ack(f.flow, epoch), 0);
 	end(&f);
