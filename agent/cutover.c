@@ -368,7 +368,8 @@ static void undo(struct cutover *cutover)
 	const struct agent_options *options = cutover->replicator->options;
 	struct fault fault = {0};
 
-	freezer_thaw(cutover->freezer);
+	if (cutover->freezer)
+		freezer_thaw(cutover->freezer);
 	log_release();
 	if (cutover->is_hooked && options->post_thaw_command &&
 	    process_run_hook("post-thaw-command", options->post_thaw_command,
@@ -406,8 +407,7 @@ void cutover_command(struct replicator *replicator, const struct wire_command *c
 	if (cutover.has_verify)
 		verify_fini(&cutover.verify);
 	if (error || command->flags & WIRE_CUTOVER_DRY_RUN) {
-		if (cutover.freezer)
-			undo(&cutover);
+		undo(&cutover);
 		freezer_free(cutover.freezer);
 		status_set_phase(replicator->status, WIRE_PHASE_DELTA);
 		if (error)

@@ -120,11 +120,13 @@ wait_ready web1
 say "two cutovers at once"
 rm -f "$T/hooked"
 cutover --dry-run >"$T/cutover.out" 2>&1 || true
-echo "echo hooked >'$T/hooked'; sleep 0.9; exit 1" >"$T/pre-freeze"
+mkfifo "$T/gate"
+echo "echo hooked >'$T/hooked'; read -r go <'$T/gate'; exit 1" >"$T/pre-freeze"
 cutover >"$T/cutover.out" 2>&1 &
 cli=$!
 wait_for 30 "[ -e '$T/hooked' ]" "the cutover to come to its hook"
 expect_exit 5 "a cutover of web1 is under way" cutover
+echo go >"$T/gate"
 wait "$cli" || true
 echo true >"$T/pre-freeze"
 wait_ready web1

@@ -20,7 +20,7 @@ cat >"$data"
 word=$(head -c 4 "$data" | tr -d '\0')
 if [ "$word" = SLOW ]; then
 	echo "SLOW begins" >>"$FOLDER/events"
-	until [ -e "$FOLDER/gate" ]; do sleep 0.05; done
+	until [ -e "$FOLDER/gate" ]; do timeout 0.05 tail -f /dev/null; done
 fi
 dd if="$data" of="$1" bs=64k conv=notrunc oflag=seek_bytes seek="$2" status=none
 rm "$data"
