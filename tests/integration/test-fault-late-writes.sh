@@ -8,7 +8,7 @@
 # when such a write, or one that begins with FAST, has landed.
 
 . "$(dirname "$0")/../fault-functions.sh"
-requires ROOT BPF LOOP nbdkit jq
+requires ROOT BPF LOOP nbdkit jq flock
 
 NBDKIT=$(command -v nbdkit)
 
@@ -20,7 +20,7 @@ cat >"$data"
 word=$(head -c 4 "$data" | tr -d '\0')
 if [ "$word" = SLOW ]; then
 	echo "SLOW begins" >>"$FOLDER/events"
-	until [ -e "$FOLDER/gate" ]; do timeout 0.05 tail -f /dev/null; done
+	flock "$FOLDER/gate" true
 fi
 dd if="$data" of="$1" bs=64k conv=notrunc oflag=seek_bytes seek="$2" status=none
 rm "$data"
@@ -30,6 +30,7 @@ esac
 END
 chmod +x "$T/pwrite"
 export FOLDER=$T
+exec {gate}>"$T/gate" # closed while this has the lock
 
 # The receiver finds this one when it starts the server of an auto target.
 mkdir "$T/bin"
@@ -84,7 +85,7 @@ prevented()
 # begin_slow_write: the old session, with a write that the server has not executed, and more data to come.
 begin_slow_write()
 {
-	rm -f "$T/gate"
+	flock "$gate"
 	: >"$T/events"
 	wait_ready web1
 	ferry limit web1 1MiB/s >/dev/null
@@ -121,7 +122,7 @@ write_block FAST
 start_receiver
 # The gate opens when it is overtaken, or the receiver has seen to it that it cannot be.
 wait_for 60 "overtaken || prevented 'nbdkit is ended and started anew'" "the next session"
-touch "$T/gate"
+flock -u "$gate"
 end_identical "$(status web1 '.disks[0].path')"
 
 say "auto target, agent killed"
@@ -129,7 +130,7 @@ server=$(cat "$T/storage/web1-disk0.pid")
 begin_slow_write
 kill_agent
 wait_until 5 overtaken || true # it must not be: the old session waits for its end
-touch "$T/gate"
+flock -u "$gate"
 end_identical "$(status web1 '.disks[0].path')"
 [ "$(cat "$T/storage/web1-disk0.pid")" = "$server" ] || fail "a server was restarted whose writes had ended"
 
@@ -144,7 +145,7 @@ run_agent
 begin_slow_write
 kill_agent
 wait_until 5 overtaken || true
-touch "$T/gate"
+flock -u "$gate"
 end_identical "$T/foreign.raw"
 
 say "a server of somebody else, receiver killed"
@@ -153,7 +154,7 @@ end_process "$RECEIVER_PID" KILL || true
 write_block FAST
 start_receiver "" "[machine web1]" "disk0 = nbd+unix:///?socket=$T/foreign.sock"
 wait_for 60 "overtaken || prevented 'was left with writes under way'" "the next session"
-touch "$T/gate"
+flock -u "$gate"
 end_identical "$T/foreign.raw"
 wait_message "$T/agent-web1.log" "comparing digests, only differences are sent" 1
 
