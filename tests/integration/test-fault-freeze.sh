@@ -138,7 +138,7 @@ expect_exit 1 "the hypervisor says no" cutover
 [ "$(status web1 .phase)" = completed ] || fail "phase is $(status web1 .phase)"
 ! writer_moves 1 || fail "the fenced source goes on"
 compare "$SOURCE" "$T/storage/web1-disk0.raw" || fail "source and target differ"
-expect_exit 1 "web1 was cut over already" cutover
+expect_exit 1 "web1 was cut over, but its start-command did not succeed" cutover
 expect_exit 1 "the hypervisor says no" ferry cutover web1 --source-is-dead
 echo "echo started >>'$T/started'; env >'$T/environment'" >"$T/start"
 expect_exit 0 "cut over" ferry cutover web1 --source-is-dead
