@@ -14,6 +14,7 @@
 #include "receiver/session.h"
 
 #define DRAIN_TIMEOUT_NS (600 * NS_PER_S) /* storage may stall for minutes while it snapshots */
+#define END_TIMEOUT_NS	 (45 * NS_PER_S)  /* a service manager gives 90 s before it kills */
 #define NUDGE_NS	 (1 * NS_PER_MS)
 
 /* While nothing comes from the network, requests to the targets still have to be moved on. */
@@ -94,7 +95,7 @@ void data_serve(struct machine *machine, struct frame_link *link, const struct w
 	/* The next session begins when this one is detached: by then nothing of it may be under way at the
 	 * targets, or old data would land on new. What cannot be waited for leaves its target unclean. */
 	if (jobs)
-		(void)data_jobs_drain(jobs, DRAIN_TIMEOUT_NS, NULL);
+		(void)data_jobs_drain(jobs, END_TIMEOUT_NS, NULL);
 	data_jobs_free(jobs);
 	session_detach(session, number);
 }

@@ -126,7 +126,7 @@ int options_read(const char *path, struct receiver_options *ret_options, struct 
 		error = fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
 	else if (strcmp(path, OPTIONS_PATH) != 0 || access(path, F_OK) == 0)
 		error = config_read(path, keys, &options, on_instance, fault);
-	if (!error)
+	if (!error && options.listen)
 		error = check_values(path, &options, fault);
 	if (error) {
 		options_fini(&options);

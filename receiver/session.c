@@ -104,9 +104,15 @@ struct session *session_hold(struct machine *machine)
 	struct session *session = machine->is_ending ? NULL : machine->session;
 
 	if (session) {
+		bool is_open;
+
 		os_mutex_lock(&session->lock);
-		session->holds++;
+		is_open = session->is_welcomed;
+		if (is_open)
+			session->holds++;
 		os_mutex_unlock(&session->lock);
+		if (!is_open)
+			return NULL; /* the agent does not expect commands before WELCOME */
 	}
 	return session;
 }

@@ -95,11 +95,13 @@ int main(int argc, char **argv)
 	if (!data || channels == 0 || channels > CHANNELS_MAX || request_bytes == 0 ||
 	    request_bytes > REQUEST_BYTES_MAX || size_bytes / channels % request_bytes != 0) {
 		fprintf(stderr, "usage: target_write URI SIZE_MIB CHANNELS REQUEST_KIB\n");
+		free(data);
 		return 2;
 	}
 	os_random(data, BUFFERS_BYTES + REQUEST_BYTES_MAX);
 	if (target_open(argv[1], "/tmp", "target_write", size_bytes, &target, &fault) != 0) {
 		fprintf(stderr, "%s\n", fault.text);
+		free(data);
 		return 1;
 	}
 	start_ns = os_monotonic_ns();
