@@ -369,6 +369,10 @@ static void run_session(struct session *session)
 		if (fault.text[0])
 			log_info("%s: session ended: %s", session->machine->name, fault.text);
 	}
+	/* Before the last writes end: a target that is stuck must not keep the one who waits for the
+	 * cutover from learning how it ended. */
+	session_mark_failed(session);
+	cutover_on_session_end(session->machine);
 	wait_unused(session);
 	os_thread_join(&pinger);
 	session_close_disks(session);

@@ -62,6 +62,7 @@ run_cutover()
 		case $line in
 		*"\"step\":\"$step\""*)
 			[ -n "$step" ] && "$command"
+			release_target # or the session could not end
 			step=
 			;;
 		"exit "*) RESULT=${line#exit } ;;
