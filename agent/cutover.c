@@ -127,7 +127,7 @@ static int converge(struct cutover *cutover, struct fault *fault)
 	unsigned int rounds = 0;
 	int failed = list_file_systems(cutover, fault);
 
-	if (failed || replicator->source->tracker->ops->kind == TRACKER_SCAN)
+	if (failed || replicator_is_scanning(replicator))
 		return failed;
 	while (rounds++ < CONVERGE_ROUNDS) {
 		uint64_t from = os_monotonic_ns();
@@ -192,8 +192,7 @@ static int drain_by_comparing(struct cutover *cutover, struct fault *fault)
 		error = verify_look(&all, 16 * 1024, 0, &is_complete, fault);
 	for (unsigned int i = 0; !error && i < source->count; i++) {
 		if (cutover->is_certifying)
-			for (uint64_t w = 0; w < bitmap_words(all.scope[i].bits); w++)
-				cutover->verify.scope[i].words[w] |= all.scope[i].words[w];
+			bitmap_merge(&cutover->verify.scope[i], &all.scope[i]);
 		bitmap_move(&source->disks[i].todo, &all.scope[i]);
 	}
 	cutover->certified_bytes += all.compared_bytes;
@@ -216,7 +215,7 @@ static int drain(struct cutover *cutover, struct fault *fault)
 	uint64_t bytes = 0, left;
 	int error;
 
-	if (replicator->source->tracker->ops->kind == TRACKER_SCAN) {
+	if (replicator_is_scanning(replicator)) {
 		error = drain_by_comparing(cutover, fault);
 		if (error)
 			return error;
@@ -248,7 +247,7 @@ static int check_still(struct cutover *cutover, struct fault *fault)
 	struct source *source = cutover->replicator->source;
 	int error;
 
-	if (source->tracker->ops->kind == TRACKER_SCAN)
+	if (replicator_is_scanning(cutover->replicator))
 		return 0;
 	error = source_take(source, fault);
 	if (!error && source_todo_bytes(source) > 0)

@@ -15,13 +15,10 @@
 static uint64_t move_changed(struct cutover *cutover)
 {
 	struct source *source = cutover->replicator->source;
-	uint64_t bytes = 0;
 
-	for (unsigned int i = 0; i < source->count; i++) {
+	for (unsigned int i = 0; i < source->count; i++)
 		bitmap_move(&cutover->verify.scope[i], &source->disks[i].changed);
-		bytes += bitmap_count(&cutover->verify.scope[i]) * source->disks[i].block_bytes;
-	}
-	return bytes;
+	return verify_scope_bytes(&cutover->verify);
 }
 
 /* What a live look left different may be a change: it is compared again with the next round. */
@@ -53,7 +50,7 @@ static int settle_verify(struct cutover *cutover, struct fault *fault)
 int cutover_certify_live(struct cutover *cutover, struct fault *fault)
 {
 	struct replicator *replicator = cutover->replicator;
-	bool is_scan = replicator->source->tracker->ops->kind == TRACKER_SCAN;
+	bool is_scan = replicator_is_scanning(replicator);
 	uint64_t before = UINT64_MAX, bytes;
 	int error;
 
@@ -92,26 +89,21 @@ int cutover_certify_live(struct cutover *cutover, struct fault *fault)
 /* I11: what changed since the live verify is compared while nothing moves. It must be the same. */
 int cutover_certify_frozen(struct cutover *cutover, struct fault *fault)
 {
-	struct source *source = cutover->replicator->source;
-	uint64_t bytes = 0, left = 0;
+	uint64_t bytes, left;
 	bool is_complete = false;
 	char text[32];
 	int error;
 
 	if (!cutover->is_certifying)
 		return 0;
-	if (source->tracker->ops->kind == TRACKER_SCAN)
-		for (unsigned int i = 0; i < source->count; i++)
-			bytes += bitmap_count(&cutover->verify.scope[i]) *
-				 source->disks[i].block_bytes;
-	else
-		bytes = move_changed(cutover);
+	if (!replicator_is_scanning(cutover->replicator))
+		(void)move_changed(cutover);
+	bytes = verify_scope_bytes(&cutover->verify);
 	cutover->verify.compared_bytes = 0;
 	error = verify_look(&cutover->verify, CERTIFY_BLOCK, 0, &is_complete, fault);
 	if (error)
 		return error;
-	for (unsigned int i = 0; i < source->count; i++)
-		left += bitmap_count(&cutover->verify.scope[i]) * source->disks[i].block_bytes;
+	left = verify_scope_bytes(&cutover->verify);
 	if (!is_complete)
 		return fault_set(fault, FAULT_STOP, ECANCELED, "cancelled");
 	if (left)

@@ -18,7 +18,6 @@ struct sender_setup {
 	unsigned int connection;   /* its number in the flow */
 	struct tls_stream *stream; /* taken over */
 	const int *disk_fds;
-	const uint32_t *logical_block_bytes;
 	unsigned int disks;
 	struct rate_limit *limit;
 	/* Called once, on the sender's thread, when it ends with a fault. */

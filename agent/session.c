@@ -196,7 +196,6 @@ static int start_flow(struct session *session, struct fault *fault)
 			.opened_epoch = &disk->memory->opened_epoch,
 		};
 		session->fds[i] = disk->fd;
-		session->logical_block_bytes[i] = disk->disk.logical_block_bytes;
 	}
 	if (flow_new(disks, source->count, session->connections, first_epoch(session),
 		     &session->flow))
@@ -214,7 +213,6 @@ static int start_threads(struct session *session, struct fault *fault)
 			.connection = i,
 			.stream = session->data[i],
 			.disk_fds = session->fds,
-			.logical_block_bytes = session->logical_block_bytes,
 			.disks = session->setup.source->count,
 			.limit = session->setup.limit,
 			.failed = on_sender_failed,

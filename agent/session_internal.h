@@ -23,7 +23,6 @@ struct session {
 	struct sender *senders[WIRE_CONNECTIONS_MAX];
 	struct os_thread reader, heartbeat;
 	int fds[WIRE_DISKS_MAX];
-	uint32_t logical_block_bytes[WIRE_DISKS_MAX];
 
 	struct os_mutex lock; /* what follows */
 	struct os_cond changed;

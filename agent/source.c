@@ -213,9 +213,7 @@ int source_take(struct source *source, struct fault *fault)
 		if (error)
 			return error;
 		if (disk->changed.words)
-			for (uint64_t w = 0; w < bitmap_words(disk->todo.bits); w++)
-				disk->changed.words[w] |=
-					__atomic_load_n(&disk->todo.words[w], __ATOMIC_ACQUIRE);
+			bitmap_merge(&disk->changed, &disk->todo);
 	}
 	return 0;
 }

@@ -45,16 +45,6 @@ void status_set_phase(struct status *status, enum wire_phase phase)
 	os_mutex_unlock(&status->lock);
 }
 
-enum wire_phase status_phase(struct status *status)
-{
-	enum wire_phase phase;
-
-	os_mutex_lock(&status->lock);
-	phase = status->now.phase;
-	os_mutex_unlock(&status->lock);
-	return phase;
-}
-
 void status_set_flags(struct status *status, unsigned int flags, unsigned int cleared_flags)
 {
 	os_mutex_lock(&status->lock);

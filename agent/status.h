@@ -19,7 +19,6 @@ struct status *status_new(void);
 void status_free(struct status *status);
 
 void status_set_phase(struct status *status, enum wire_phase phase);
-enum wire_phase status_phase(struct status *status);
 /* Sets or clears a mask of enum wire_status_flag. */
 void status_set_flags(struct status *status, unsigned int flags, unsigned int cleared_flags);
 unsigned int status_flags(struct status *status);

@@ -18,7 +18,7 @@
 #define DIFFERS_LOOKS 3
 #define PAUSE_NS      (20 * NS_PER_MS) /* before the second look; doubles each time */
 
-static uint64_t scope_bytes(const struct verify *verify)
+uint64_t verify_scope_bytes(const struct verify *verify)
 {
 	const struct source *source = verify->replicator->source;
 	uint64_t bytes = 0;
@@ -68,7 +68,7 @@ int verify_init(struct verify *verify, struct replicator *replicator, enum verif
 		verify_fini(verify);
 		return error;
 	}
-	verify->all_bytes = scope_bytes(verify);
+	verify->all_bytes = verify_scope_bytes(verify);
 	return 0;
 }
 
@@ -122,7 +122,7 @@ static int look(struct verify *verify, struct flow_pass *pass, bool *ret_is_comp
 		struct fault *fault)
 {
 	struct replicator *replicator = verify->replicator;
-	uint64_t before = scope_bytes(verify), after;
+	uint64_t before = verify_scope_bytes(verify), after;
 	int error;
 
 	pass->should_stop = is_cancelled;
@@ -131,7 +131,7 @@ static int look(struct verify *verify, struct flow_pass *pass, bool *ret_is_comp
 
 	if (error && !session_has_failed(replicator->session, fault))
 		return fault_set(fault, FAULT_RETRY, -error, "the session ended");
-	after = scope_bytes(verify);
+	after = verify_scope_bytes(verify);
 	verify->compared_bytes += before - after;
 	return error;
 }
@@ -157,28 +157,20 @@ static void list_scope_in_todo(struct verify *verify)
 {
 	struct source *source = verify->replicator->source;
 
-	for (unsigned int i = 0; i < source->count; i++)
-		for (uint64_t w = 0; w < bitmap_words(verify->scope[i].bits); w++) {
-			uint64_t word = verify->scope[i].words[w];
+	for (unsigned int i = 0; i < source->count; i++) {
+		struct source_disk *disk = &source->disks[i];
 
-			if (!word)
-				continue;
-			__atomic_fetch_or(&source->disks[i].todo.words[w], word, __ATOMIC_ACQ_REL);
-			if (source->disks[i].changed.words)
-				source->disks[i].changed.words[w] |= word;
-		}
-}
-
-static bool is_scanning(const struct verify *verify)
-{
-	return verify->replicator->source->tracker->ops->kind == TRACKER_SCAN;
+		bitmap_merge(&disk->todo, &verify->scope[i]);
+		if (disk->changed.words)
+			bitmap_merge(&disk->changed, &verify->scope[i]);
+	}
 }
 
 /* Replication goes on between the slices. Without a tracker nobody knows what was written: there,
  * what a look found different is sent, as every pass of the scan tracker does. */
 static int ship_between(struct verify *verify, unsigned int look_number, struct fault *fault)
 {
-	if (!is_scanning(verify))
+	if (!replicator_is_scanning(verify->replicator))
 		return replicator_ship(verify->replicator, fault);
 	if (look_number)
 		list_scope_in_todo(verify);
@@ -235,12 +227,12 @@ static uint64_t clean_bytes(const struct source_disk *disk, const struct bitmap 
 static void count_findings(struct verify *verify)
 {
 	const struct source *source = verify->replicator->source;
-	uint64_t left = scope_bytes(verify);
+	uint64_t left = verify_scope_bytes(verify);
 
 	verify->differed_bytes = 0;
 	verify->never_copied_bytes = 0;
 	verify->changing_bytes = left;
-	if (is_scanning(verify))
+	if (replicator_is_scanning(verify->replicator))
 		return; /* a change and a difference look the same to it */
 	for (unsigned int i = 0; i < verify->findings_count; i++) {
 		struct verify_finding *finding = &verify->findings[i];
@@ -265,12 +257,12 @@ static void count_findings(struct verify *verify)
 /* Looks at what differed again and again, until it is the same or certainly different. */
 static int look_again(struct verify *verify, struct fault *fault)
 {
-	for (unsigned int n = 1; n <= LOOKS_MAX && scope_bytes(verify); n++) {
+	for (unsigned int n = 1; n <= LOOKS_MAX && verify_scope_bytes(verify); n++) {
 		int error;
 
 		os_sleep_ns(PAUSE_NS << n);
 		error = sweep(verify, n, fault);
-		if (!error && !is_scanning(verify))
+		if (!error && !replicator_is_scanning(verify->replicator))
 			error = source_take(verify->replicator->source, fault);
 		if (error)
 			return error;
@@ -307,7 +299,7 @@ int verify_run(struct verify *verify, struct fault *fault)
 
 	status_set_flags(status, WIRE_STATUS_VERIFYING, 0);
 	error = sweep(verify, 0, fault);
-	if (!error && scope_bytes(verify))
+	if (!error && verify_scope_bytes(verify))
 		error = look_again(verify, fault);
 	status_set_flags(status, 0, WIRE_STATUS_VERIFYING);
 	status_set_verify(status, 0, 0);

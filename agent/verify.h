@@ -47,6 +47,8 @@ enum verify_scope { VERIFY_ALLOCATED = 1, VERIFY_EVERYTHING, VERIFY_NOTHING };
 int verify_init(struct verify *verify, struct replicator *replicator, enum verify_scope scope,
 		struct fault *fault);
 void verify_fini(struct verify *verify);
+/* What is still to be found the same, in bytes. */
+uint64_t verify_scope_bytes(const struct verify *verify);
 /* Compares the scope and settles what differs. Returns 0 also when differences were found; -EINTR when
  * it was cancelled or a command came in, else what broke the session. */
 int verify_run(struct verify *verify, struct fault *fault);

@@ -120,6 +120,19 @@ bool bitmap_next_run(const struct bitmap *map, uint64_t from, uint64_t most, uin
 	return true;
 }
 
+void bitmap_merge(struct bitmap *to, const struct bitmap *from)
+{
+	uint64_t words = bitmap_words(from->bits);
+
+	assert(to->bits == from->bits);
+	for (uint64_t i = 0; i < words; i++) {
+		uint64_t word = load_word(from, i);
+
+		if (word)
+			__atomic_fetch_or(&to->words[i], word, __ATOMIC_SEQ_CST);
+	}
+}
+
 uint64_t bitmap_move(struct bitmap *to, struct bitmap *from)
 {
 	uint64_t words = bitmap_words(from->bits);

@@ -36,6 +36,9 @@ uint64_t bitmap_count(const struct bitmap *map);
 bool bitmap_next_run(const struct bitmap *map, uint64_t from, uint64_t most, uint64_t *ret_first,
 		     uint64_t *ret_count);
 
+/* Sets in `to` every bit that is set in `from`, which stays as it is. Both are as large. */
+void bitmap_merge(struct bitmap *to, const struct bitmap *from);
+
 /* I2: moves every set bit of `from` into `to`: a bit is set in `to` before it is cleared in `from`,
  * so that a process killed in between leaves it in both, never in neither. Bits that another writer
  * sets in `from` meanwhile stay there or are moved, never lost. Returns how many words had bits. */

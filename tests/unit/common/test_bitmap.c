@@ -166,9 +166,21 @@ static void move_loses_nothing_to_another_writer(void **state)
 	}
 }
 
+static void merging_keeps_both_sides_bits(void **state)
+{
+	uint64_t to_words[2] = {1, 0}, from_words[2] = {2, 1ull << 35};
+	struct bitmap to = {.words = to_words, .bits = 100};
+	struct bitmap from = {.words = from_words, .bits = 100};
+
+	bitmap_merge(&to, &from);
+	assert_true(to_words[0] == 3 && to_words[1] == 1ull << 35);
+	assert_true(from_words[0] == 2 && from_words[1] == 1ull << 35);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(merging_keeps_both_sides_bits),
 		cmocka_unit_test_setup(ranges_match_a_plain_model, reset),
 		cmocka_unit_test_setup(whole_map_can_be_set_and_cleared, reset),
 		cmocka_unit_test_setup(empty_ranges_change_nothing, reset),
