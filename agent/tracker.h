@@ -54,6 +54,7 @@ struct tracker_disk_state {
 	uint64_t writes;       /* write requests seen so far */
 };
 
+struct capture;
 struct tracker;
 
 struct tracker_ops {
@@ -81,6 +82,10 @@ struct tracker_ops {
 	uint64_t (*memory_bytes)(struct tracker *tracker);
 	uint64_t (*missed_runs)(struct tracker *tracker);
 
+	/* Capture (agent/capture.h), or NULL with the reason why this tracker, or this kernel, has none:
+	 * a sentence, static storage. ops->capture itself is NULL for trackers that never have it. */
+	struct capture *(*capture)(struct tracker *tracker, const char **ret_why_not);
+
 	/* Stops using the tracker; pinned parts go on tracking. */
 	void (*close)(struct tracker *tracker);
 	/* The same, and removes what is pinned: tracking ends. */
@@ -107,6 +112,7 @@ struct tracker_options {
 	const char *pin_folder;	  /* under a mounted bpffs, for example /sys/fs/bpf/blkferry */
 	const char *state_folder; /* holds the canary file */
 	uint64_t bitmap_bytes;	  /* ceiling for one of the two bitmaps, all disks together */
+	uint64_t ring_bytes;	  /* of capture: a power of two, at least 256 KiB; 0: no capture */
 };
 
 /* Attaches, or goes on with what an earlier agent pinned if that is whole and for the same disks;

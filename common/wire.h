@@ -7,14 +7,17 @@
  * A session is one control connection and N data connections, all with ALPN "blkferry/1".
  *
  *   control connection                          data connection (N of them)
- *   A  HELLO (role control)                     A  HELLO (role data, session id)
+ *   A  HELLO (role control)                     A  HELLO (role data or stream, session id)
  *   A  DISK            for each disk            R  WELCOME
  *   R  WELCOME                                  A  DATA | DIGESTS | BARRIER ...   for ever
- *   R  DISK_READY      for each disk
+ *   R  DISK_READY      for each disk            stream connection (one, when the agent opens it)
+ *   R  STREAM_READY                             A  STREAM ...        batches of records, in order
  *   then, in any order:
  *   A  STATUS          twice a second, also when idle: silence means that the link is dead
  *   R  PING            once a second, for the same reason
  *   R  ACK             epoch e is durable on all targets
+ *   R  STREAM_ACK      batch b is durable in the journal
+ *   R  STREAM_RESULT   for each DIGEST record that was reached
  *   R  DIGEST_RESULT   for each DIGESTS, by its number
  *   R  COMMAND         A  REPLY
  *   A  RANGES          what a verify found
@@ -28,6 +31,14 @@
  * connection has sent BARRIER(e), every write before it has completed, the targets are flushed and
  * the have bitmaps are durable (I6). Only then does A forget the blocks (I2). Epoch numbers grow
  * over the life of a replica and are never used twice, so A sees when R's storage went back in time.
+ *
+ * The stream. Captured writes travel as records, in batches, on a connection of their own. A numbers
+ * the batches of a stream (which is the life of its ring) from 1 on without a hole; `from` and `to` are the
+ * ring positions of the captured records in a batch. R appends each to its journal, acknowledges it when it
+ * is durable there (I6), and applies all in order. After a reconnect A goes on behind what STREAM_READY
+ * names if its ring still has that; else it begins with a GAP. A MARK is a place between records that may
+ * become a checkpoint; it is one only when it is confirmed. Mark numbers grow over the life of a replica.
+ * From a GAP to the next confirmed mark the replica is building (I8).
  */
 #ifndef BLKFERRY_COMMON_WIRE_H
 #define BLKFERRY_COMMON_WIRE_H
@@ -44,19 +55,22 @@
 #define WIRE_DIGEST_LEN	 16
 
 /* Limits (I10). A frame larger than its kind allows is refused before anything is allocated. */
-#define WIRE_DISKS_MAX	       64
-#define WIRE_CONNECTIONS_MAX   16
-#define WIRE_TEXT_MAX	       512	      /* texts in messages, NUL included */
-#define WIRE_CONTROL_MAX       8192	      /* payload of any control frame */
-#define WIRE_DATA_RAW_MAX      (1024u * 1024) /* plain bytes in one DATA frame */
-#define WIRE_DATA_EXTENTS_MAX  512	      /* extents in one DATA frame */
-#define WIRE_DIGEST_EXTENT_MAX (1024u * 1024) /* bytes that one DIGESTS frame speaks of */
-#define WIRE_DIGEST_BLOCK_MIN  4096	      /* smallest block that is digested */
-#define WIRE_DIGESTS_MAX       (WIRE_DIGEST_EXTENT_MAX / WIRE_DIGEST_BLOCK_MIN)
-#define WIRE_DISK_BYTES_MAX    (1ull << 60) /* largest disk */
-#define WIRE_SILENCE_MS	       10000	    /* nothing heard for so long: the link is dead */
-#define WIRE_STATUS_MS	       500	    /* how often A sends STATUS */
-#define WIRE_PING_MS	       1000	    /* how often R sends PING */
+#define WIRE_DISKS_MAX		64
+#define WIRE_CONNECTIONS_MAX	16
+#define WIRE_TEXT_MAX		512	       /* texts in messages, NUL included */
+#define WIRE_CONTROL_MAX	8192	       /* payload of any control frame */
+#define WIRE_DATA_RAW_MAX	(1024u * 1024) /* plain bytes in one DATA frame */
+#define WIRE_DATA_EXTENTS_MAX	512	       /* extents in one DATA frame */
+#define WIRE_DIGEST_EXTENT_MAX	(1024u * 1024) /* bytes that one DIGESTS frame speaks of */
+#define WIRE_DIGEST_BLOCK_MIN	4096	       /* smallest block that is digested */
+#define WIRE_DIGESTS_MAX	(WIRE_DIGEST_EXTENT_MAX / WIRE_DIGEST_BLOCK_MIN)
+#define WIRE_DISK_BYTES_MAX	(1ull << 60)   /* largest disk */
+#define WIRE_SILENCE_MS		10000	       /* nothing heard for so long: the link is dead */
+#define WIRE_STATUS_MS		500	       /* how often A sends STATUS */
+#define WIRE_PING_MS		1000	       /* how often R sends PING */
+#define WIRE_STREAM_RAW_MAX	(1024u * 1024) /* plain bytes of one STREAM frame, records included */
+#define WIRE_RECORD_DATA_MAX	(256u * 1024) /* of one WRITE or COPY record */
+#define WIRE_RECORD_DIGESTS_MAX 64	      /* of one DIGEST record */
 
 typedef uint16_t le16;
 typedef uint32_t le32;
@@ -80,9 +94,13 @@ enum wire_type {
 	WIRE_COMMIT = 15,
 	WIRE_FENCED = 16,
 	WIRE_CANCEL = 17,
+	WIRE_STREAM_READY = 18,
+	WIRE_STREAM_ACK = 19,
+	WIRE_STREAM_RESULT = 20,
 	WIRE_DATA = 32,
 	WIRE_DIGESTS = 33,
 	WIRE_BARRIER = 34,
+	WIRE_STREAM = 35,
 };
 
 struct wire_header {
@@ -93,7 +111,7 @@ struct wire_header {
 	le32 unused;   /* 0 */
 } __attribute__((packed));
 
-enum wire_role { WIRE_ROLE_CONTROL = 1, WIRE_ROLE_DATA = 2 };
+enum wire_role { WIRE_ROLE_CONTROL = 1, WIRE_ROLE_DATA = 2, WIRE_ROLE_STREAM = 3 };
 
 struct wire_hello {
 	le16 version;	  /* the newest that the sender speaks */
@@ -172,28 +190,37 @@ enum wire_phase {
 	WIRE_PHASE_CUTOVER = 4,
 	WIRE_PHASE_PAUSED = 5,
 	WIRE_PHASE_FENCED = 6, /* after COMMIT: the source writes no more */
+	WIRE_PHASE_CATCH_UP =
+		7, /* capture is on; the last dirty blocks are copied inside the stream */
+	WIRE_PHASE_STREAMING = 8, /* the ring alone; checkpoints are being made */
 };
 
 struct wire_status {
-	le16 phase;	   /* enum wire_phase */
-	le16 flags;	   /* mask of enum wire_status_flag */
-	le32 pass;	   /* number of the pass under way */
-	le64 pass_bytes;   /* what this pass has to look at in all */
-	le64 todo_bytes;   /* what of it is not yet acknowledged */
-	le64 dirty_bytes;  /* written since, not yet in a pass */
-	le64 sent_bytes;   /* plain bytes sent in this session */
-	le64 wire_bytes;   /* ... compressed, with headers */
-	le64 rate;	   /* plain bytes a second, lately */
-	le64 limit;	   /* bandwidth limit, bytes a second; 0 none */
-	le64 memory_bytes; /* resident, kernel maps included */
-	le64 memory_limit; /* the ceiling */
-	le64 cpu_ns;	   /* CPU time of the agent so far */
-	le64 missed_runs;  /* skipped runs of single BPF programs; harmless unless all miss */
-	le64 writes;	   /* write requests seen by the tracker */
-	le64 read_errors;  /* blocks of the source that could not be read */
-	le64 verify_done;  /* bytes that the verify under way has compared */
-	le64 verify_bytes; /* ... of these; 0: none under way */
-	char note[256];	   /* last error or remark, for people; "" when none */
+	le16 phase;	     /* enum wire_phase */
+	le16 flags;	     /* mask of enum wire_status_flag */
+	le32 pass;	     /* number of the pass under way */
+	le64 pass_bytes;     /* what this pass has to look at in all */
+	le64 todo_bytes;     /* what of it is not yet acknowledged */
+	le64 dirty_bytes;    /* written since, not yet in a pass */
+	le64 sent_bytes;     /* plain bytes sent in this session */
+	le64 wire_bytes;     /* ... compressed, with headers */
+	le64 rate;	     /* plain bytes a second, lately */
+	le64 limit;	     /* bandwidth limit, bytes a second; 0 none */
+	le64 memory_bytes;   /* resident, kernel maps included */
+	le64 memory_limit;   /* the ceiling */
+	le64 cpu_ns;	     /* CPU time of the agent so far */
+	le64 missed_runs;    /* skipped runs of single BPF programs; harmless unless all miss */
+	le64 writes;	     /* write requests seen by the tracker */
+	le64 read_errors;    /* blocks of the source that could not be read */
+	le64 verify_done;    /* bytes that the verify under way has compared */
+	le64 verify_bytes;   /* ... of these; 0: none under way */
+	le64 ring_bytes;     /* capture's ring; 0: no capture */
+	le64 ring_used;	     /* of it: captured and not yet durable at the receiver */
+	le64 captured_bytes; /* in all, since the ring was made */
+	le64 gaps;	     /* times the stream lost order or bytes */
+	le64 gap_ns;	     /* wall clock of the last one */
+	char gap_reason[64]; /* why; without capture: why there is none */
+	char note[256];	     /* last error or remark, for people; "" when none */
 } __attribute__((packed));
 
 enum wire_status_flag {
@@ -215,11 +242,14 @@ enum wire_command_kind {
 	WIRE_COMMAND_VERIFY = 4,  /* flags: WIRE_VERIFY_* */
 	WIRE_COMMAND_CUTOVER = 5, /* value: freeze timeout in ms; flags: WIRE_CUTOVER_*; fence */
 	WIRE_COMMAND_FORGET = 6,  /* the machine was removed: stop and stay stopped */
+	WIRE_COMMAND_CHECKPOINT =
+		7, /* flags: WIRE_CHECKPOINT_*; the reply's values[0] is the mark */
 };
 #define WIRE_VERIFY_REPAIR	1u
 #define WIRE_VERIFY_ALL		2u /* free space too */
 #define WIRE_CUTOVER_DRY_RUN	1u
 #define WIRE_CUTOVER_NO_CERTIFY 2u
+#define WIRE_CHECKPOINT_FREEZE	1u /* with all file systems frozen */
 
 struct wire_command {
 	le64 id; /* of the receiver's choice, comes back in REPLY, STEP, SEAL ... */
@@ -303,6 +333,66 @@ struct wire_digest_result {
 	le32 reserved;
 } __attribute__((packed));
 
+/* R's newest durable batch of a stream; all 0: none. */
+struct wire_stream_ready {
+	le64 stream;
+	le64 batch;
+	le64 position; /* `to` of that batch */
+	le64 mark;     /* newest mark number that R knows, confirmed or not; A goes on above it */
+} __attribute__((packed));
+
+/* STREAM: this, then stored_bytes, which restored are `records` of struct wire_record, each followed by
+ * its data. */
+struct wire_stream {
+	le64 stream;
+	le64 batch;
+	le64 from, to;
+	le16 codec; /* enum compress_codec */
+	le16 reserved;
+	le32 records;	   /* > 0 */
+	le32 raw_bytes;	   /* 1 .. WIRE_STREAM_RAW_MAX */
+	le32 stored_bytes; /* at most raw_bytes */
+	le64 checksum;	   /* XXH3-64 of the raw bytes */
+} __attribute__((packed));
+
+enum wire_record_kind {
+	WIRE_RECORD_WRITE = 1,	 /* captured; length bytes follow */
+	WIRE_RECORD_ZERO = 2,	 /* captured write-zeroes, or a copied block of zeroes */
+	WIRE_RECORD_COPY = 3,	 /* a block that was read (I5); length bytes follow */
+	WIRE_RECORD_MARK = 4,	 /* offset: wall clock, ns since 1970; length: number; flags */
+	WIRE_RECORD_CONFIRM = 5, /* length: number of the mark */
+	WIRE_RECORD_GAP = 6,	 /* offset: wall clock; flags: enum capture_hole, for people */
+	WIRE_RECORD_DIGEST = 7,	 /* compare: flags: bytes a digest, a power of two from
+				 * WIRE_DIGEST_BLOCK_MIN; that many digests of WIRE_DIGEST_LEN follow as
+				 * cover length. Changes nothing; answered by STREAM_RESULT */
+};
+#define WIRE_MARK_QUIET	 1u /* nothing was under way */
+#define WIRE_MARK_FROZEN 2u /* all file systems were frozen */
+#define WIRE_MARK_SEAL	 4u /* the last one of a cutover */
+
+struct wire_record {
+	le64 offset;
+	le64 length;
+	le16 disk;
+	le16 kind; /* enum wire_record_kind */
+	le32 flags;
+} __attribute__((packed));
+
+struct wire_stream_ack {
+	le64 stream;
+	le64 batch;   /* durable in the journal */
+	le64 applied; /* written to the targets (not necessarily flushed) */
+} __attribute__((packed));
+
+/* STREAM_RESULT: this, then count bytes of enum wire_digest_verdict. */
+struct wire_stream_result {
+	le64 batch; /* that the record was in */
+	le64 offset;
+	le32 length;
+	le16 disk;
+	le16 count;
+} __attribute__((packed));
+
 struct wire_barrier {
 	le64 epoch;
 } __attribute__((packed));
@@ -364,11 +454,15 @@ static_assert(sizeof(struct wire_hello) == 168, "wire hello");
 static_assert(sizeof(struct wire_data) == 24, "wire data");
 static_assert(sizeof(struct wire_extent) == 24, "wire extent");
 static_assert(sizeof(struct wire_digests) == 32, "wire digests");
+static_assert(sizeof(struct wire_stream) == 56, "wire stream");
+static_assert(sizeof(struct wire_record) == 24, "wire record");
+static_assert(sizeof(struct wire_stream_result) == 24, "wire stream result");
 static_assert(sizeof(struct wire_status) <= WIRE_CONTROL_MAX, "status fits a control frame");
 
 #define WIRE_DATA_FRAME_MAX                                                                        \
 	(sizeof(struct wire_data) + WIRE_DATA_EXTENTS_MAX * sizeof(struct wire_extent) +           \
 	 WIRE_DATA_RAW_MAX)
+#define WIRE_STREAM_FRAME_MAX  (sizeof(struct wire_stream) + WIRE_STREAM_RAW_MAX)
 #define WIRE_DIGESTS_FRAME_MAX (sizeof(struct wire_digests) + WIRE_DIGESTS_MAX * WIRE_DIGEST_LEN)
 
 #endif
