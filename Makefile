@@ -50,7 +50,7 @@ Q := @
 endif
 say = @printf '  %-8s %s\n' $(1) $(2)
 
-COMMON_LIBS := libcrypto libssl liblz4 inih libxxhash jansson
+COMMON_LIBS := libcrypto libssl liblz4 libzstd inih libxxhash jansson
 AGENT_LIBS := libbpf liburing
 RECEIVER_LIBS := libnbd libsystemd
 pkg = $(shell $(PKG_CONFIG) $(1) $(2))

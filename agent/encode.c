@@ -35,7 +35,7 @@ struct encoder *encoder_new(void)
 
 	if (!encoder)
 		return NULL;
-	encoder->compressor = compressor_new();
+	encoder->compressor = compressor_new(COMPRESS_LZ4);
 	encoder->out = malloc(OUT_BYTES);
 	if (!encoder->compressor || !encoder->out) {
 		encoder_free(encoder);

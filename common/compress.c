@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* LZ4 of one frame's bytes; see compress.h. */
+/* LZ4 and zstd of one frame's bytes; see compress.h. */
 #include "common/compress.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <lz4.h>
+#include <zstd.h>
 
 /* What must be gained for the receiver's work of restoring to be worth it: a sixteenth. */
 #define GAIN_DIVISOR 16
@@ -17,23 +18,45 @@
  * bytes. One frame in eight is still tried in earnest, so that bytes that gain just a little are not
  * taken for random for ever.
  */
-#define EARNEST	     1 /* LZ4's own default acceleration */
-#define SKIMMING     8
-#define SKIMMED_RUNS 8
+#define LZ4_EARNEST   1 /* LZ4's own default acceleration */
+#define LZ4_SKIMMING  8
+#define ZSTD_EARNEST  3 /* zstd's own default level */
+#define ZSTD_SKIMMING (-5)
+#define SKIMMED_RUNS  8
 
 struct compressor {
-	void *state;
+	enum compress_codec codec;
+	void *lz4;
+	ZSTD_CCtx *zstd;
 	unsigned int raw_run; /* frames in a row that stayed raw */
 };
 
-struct compressor *compressor_new(void)
+bool compress_is_codec(unsigned int codec)
+{
+	return codec >= COMPRESS_RAW && codec <= COMPRESS_ZSTD;
+}
+
+struct compressor *compressor_new(enum compress_codec codec)
 {
 	struct compressor *compressor = calloc(1, sizeof(*compressor));
+	bool has_state = true;
 
 	if (!compressor)
 		return NULL;
-	compressor->state = malloc((size_t)LZ4_sizeofState());
-	if (!compressor->state) {
+	compressor->codec = codec;
+	switch (codec) {
+	case COMPRESS_RAW:
+		break;
+	case COMPRESS_LZ4:
+		compressor->lz4 = malloc((size_t)LZ4_sizeofState());
+		has_state = compressor->lz4 != NULL;
+		break;
+	case COMPRESS_ZSTD:
+		compressor->zstd = ZSTD_createCCtx();
+		has_state = compressor->zstd != NULL;
+		break;
+	}
+	if (!has_state) {
 		free(compressor);
 		return NULL;
 	}
@@ -44,31 +67,58 @@ void compressor_free(struct compressor *compressor)
 {
 	if (!compressor)
 		return;
-	free(compressor->state);
+	free(compressor->lz4);
+	ZSTD_freeCCtx(compressor->zstd);
 	free(compressor);
+}
+
+/* The size, or 0 when it did not fit into room. */
+static size_t run_lz4(struct compressor *compressor, const void *data, size_t size, void *out,
+		      size_t room, bool is_earnest)
+{
+	int stored = LZ4_compress_fast_extState(compressor->lz4, data, out, (int)size, (int)room,
+						is_earnest ? LZ4_EARNEST : LZ4_SKIMMING);
+
+	return stored > 0 ? (size_t)stored : 0;
+}
+
+static size_t run_zstd(struct compressor *compressor, const void *data, size_t size, void *out,
+		       size_t room, bool is_earnest)
+{
+	size_t stored = ZSTD_compressCCtx(compressor->zstd, out, room, data, size,
+					  is_earnest ? ZSTD_EARNEST : ZSTD_SKIMMING);
+
+	return ZSTD_isError(stored) ? 0 : stored;
 }
 
 enum compress_codec compressor_run(struct compressor *compressor, const void *data, size_t size,
 				   void *out, size_t room, size_t *ret_size)
 {
-	int acceleration = compressor->raw_run % SKIMMED_RUNS == 0 ? EARNEST : SKIMMING;
-	size_t most = size - size / GAIN_DIVISOR;
-	int stored;
+	bool is_earnest = compressor->raw_run % SKIMMED_RUNS == 0;
+	size_t most = size - size / GAIN_DIVISOR, stored = 0;
 
 	if (size == 0 || size > LZ4_MAX_INPUT_SIZE || most <= 1)
 		return COMPRESS_RAW;
 	most--; /* smaller than, not as small as */
 	if (most > room)
 		most = room;
-	stored = LZ4_compress_fast_extState(compressor->state, data, out, (int)size, (int)most,
-					    acceleration);
-	if (stored <= 0) {
+	switch (compressor->codec) {
+	case COMPRESS_RAW:
+		return COMPRESS_RAW;
+	case COMPRESS_LZ4:
+		stored = run_lz4(compressor, data, size, out, most, is_earnest);
+		break;
+	case COMPRESS_ZSTD:
+		stored = run_zstd(compressor, data, size, out, most, is_earnest);
+		break;
+	}
+	if (!stored) {
 		compressor->raw_run++;
 		return COMPRESS_RAW;
 	}
 	compressor->raw_run = 0;
-	*ret_size = (size_t)stored;
-	return COMPRESS_LZ4;
+	*ret_size = stored;
+	return compressor->codec;
 }
 
 int compress_restore(enum compress_codec codec, const void *data, size_t size, void *out,
@@ -85,6 +135,11 @@ int compress_restore(enum compress_codec codec, const void *data, size_t size, v
 		if (size == 0 || raw_size == 0 || size > INT_MAX || raw_size > LZ4_MAX_INPUT_SIZE)
 			return -EBADMSG;
 		if (LZ4_decompress_safe(data, out, (int)size, (int)raw_size) != (int)raw_size)
+			return -EBADMSG;
+		return 0;
+	case COMPRESS_ZSTD:
+		if (size == 0 || raw_size == 0 ||
+		    ZSTD_decompress(out, raw_size, data, size) != raw_size)
 			return -EBADMSG;
 		return 0;
 	}

@@ -38,7 +38,8 @@
  * is durable there (I6), and applies all in order. After a reconnect A goes on behind what STREAM_READY
  * names if its ring still has that; else it begins with a GAP. A MARK is a place between records that may
  * become a checkpoint; it is one only when it is confirmed. Mark numbers grow over the life of a replica.
- * From a GAP to the next confirmed mark the replica is building (I8).
+ * From a GAP to the next confirmed mark the replica is building (I8). A without capture opens a stream all
+ * the same, for marks alone, made while everything is frozen and shipped by DATA; its from and to are 0.
  */
 #ifndef BLKFERRY_COMMON_WIRE_H
 #define BLKFERRY_COMMON_WIRE_H
@@ -342,12 +343,12 @@ struct wire_stream_ready {
 } __attribute__((packed));
 
 /* STREAM: this, then stored_bytes, which restored are `records` of struct wire_record, each followed by
- * its data. */
+ * its data, without padding (wire_records.h). */
 struct wire_stream {
-	le64 stream;
-	le64 batch;
-	le64 from, to;
-	le16 codec; /* enum compress_codec */
+	le64 stream;   /* > 0 */
+	le64 batch;    /* > 0 */
+	le64 from, to; /* from <= to */
+	le16 codec;    /* enum compress_codec */
 	le16 reserved;
 	le32 records;	   /* > 0 */
 	le32 raw_bytes;	   /* 1 .. WIRE_STREAM_RAW_MAX */
@@ -356,19 +357,25 @@ struct wire_stream {
 } __attribute__((packed));
 
 enum wire_record_kind {
+	/* Offsets and lengths on disks are multiples of WIRE_SECTOR. */
 	WIRE_RECORD_WRITE = 1,	 /* captured; length bytes follow */
 	WIRE_RECORD_ZERO = 2,	 /* captured write-zeroes, or a copied block of zeroes */
 	WIRE_RECORD_COPY = 3,	 /* a block that was read (I5); length bytes follow */
-	WIRE_RECORD_MARK = 4,	 /* offset: wall clock, ns since 1970; length: number; flags */
-	WIRE_RECORD_CONFIRM = 5, /* length: number of the mark */
+	WIRE_RECORD_MARK = 4,	 /* offset: wall clock, ns since 1970; length: number, > 0; flags */
+	WIRE_RECORD_CONFIRM = 5, /* length: number of the mark; several may be unconfirmed */
 	WIRE_RECORD_GAP = 6,	 /* offset: wall clock; flags: enum capture_hole, for people */
+				 /* MARK, CONFIRM and GAP belong to no disk: disk is 0 */
 	WIRE_RECORD_DIGEST = 7,	 /* compare: flags: bytes a digest, a power of two from
 				 * WIRE_DIGEST_BLOCK_MIN; that many digests of WIRE_DIGEST_LEN follow as
-				 * cover length. Changes nothing; answered by STREAM_RESULT */
+				 * cover length (at most WIRE_DIGEST_EXTENT_MAX), the last one's block
+				 * possibly short. Changes nothing; answered by STREAM_RESULT when all
+				 * before it is applied and nothing behind it */
 };
+#define WIRE_SECTOR	 512u
 #define WIRE_MARK_QUIET	 1u /* nothing was under way */
 #define WIRE_MARK_FROZEN 2u /* all file systems were frozen */
 #define WIRE_MARK_SEAL	 4u /* the last one of a cutover */
+#define WIRE_MARK_FLAGS	 (WIRE_MARK_QUIET | WIRE_MARK_FROZEN | WIRE_MARK_SEAL)
 
 struct wire_record {
 	le64 offset;

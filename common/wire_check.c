@@ -34,11 +34,16 @@ static const struct type_rule rules[] = {
 	[WIRE_COMMIT] = {"COMMIT", EXACT(wire_commit)},
 	[WIRE_FENCED] = {"FENCED", EXACT(wire_fenced)},
 	[WIRE_CANCEL] = {"CANCEL", EXACT(wire_cancel)},
+	[WIRE_STREAM_READY] = {"STREAM_READY", EXACT(wire_stream_ready)},
+	[WIRE_STREAM_ACK] = {"STREAM_ACK", EXACT(wire_stream_ack)},
+	[WIRE_STREAM_RESULT] = {"STREAM_RESULT", sizeof(struct wire_stream_result) + 1,
+				sizeof(struct wire_stream_result) + WIRE_RECORD_DIGESTS_MAX},
 	[WIRE_DATA] = {"DATA", sizeof(struct wire_data) + sizeof(struct wire_extent),
 		       WIRE_DATA_FRAME_MAX},
 	[WIRE_DIGESTS] = {"DIGESTS", sizeof(struct wire_digests) + WIRE_DIGEST_LEN,
 			  WIRE_DIGESTS_FRAME_MAX},
 	[WIRE_BARRIER] = {"BARRIER", EXACT(wire_barrier)},
+	[WIRE_STREAM] = {"STREAM", sizeof(struct wire_stream) + 1, WIRE_STREAM_FRAME_MAX},
 };
 
 static const struct type_rule *rule_of(unsigned int type)
@@ -98,7 +103,7 @@ static int check_data(const struct wire_data *data, uint32_t length, struct faul
 		return broken(fault, "counts beyond the limits", WIRE_DATA);
 	if (length != sizeof(*data) + data->extents * sizeof(*extents) + data->stored_bytes)
 		return broken(fault, "a length that does not fit its contents", WIRE_DATA);
-	if (data->codec != COMPRESS_RAW && data->codec != COMPRESS_LZ4)
+	if (!compress_is_codec(data->codec))
 		return broken(fault, "an unknown codec", WIRE_DATA);
 	if (data->codec == COMPRESS_RAW && data->stored_bytes != data->raw_bytes)
 		return broken(fault, "raw bytes of another length than said", WIRE_DATA);
@@ -134,18 +139,52 @@ static int check_digests(const struct wire_digests *digests, uint32_t length, st
 	return 0;
 }
 
+static int check_verdicts(unsigned int type, const uint8_t *verdicts, uint32_t count,
+			  struct fault *fault)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (verdicts[i] < WIRE_DIGEST_SAME || verdicts[i] > WIRE_DIGEST_NEVER_COPIED)
+			return broken(fault, "an unknown verdict", type);
+	return 0;
+}
+
 static int check_result(const struct wire_digest_result *result, uint32_t length,
 			struct fault *fault)
 {
-	const uint8_t *verdicts = wire_digest_verdicts(result);
-
 	if (result->count < 1 || result->count > WIRE_DIGESTS_MAX ||
 	    length != sizeof(*result) + result->count)
 		return broken(fault, "a count that does not fit its length", WIRE_DIGEST_RESULT);
-	for (uint32_t i = 0; i < result->count; i++)
-		if (verdicts[i] < WIRE_DIGEST_SAME || verdicts[i] > WIRE_DIGEST_NEVER_COPIED)
-			return broken(fault, "an unknown verdict", WIRE_DIGEST_RESULT);
+	return check_verdicts(WIRE_DIGEST_RESULT, wire_digest_verdicts(result), result->count,
+			      fault);
+}
+
+static int check_stream(const struct wire_stream *stream, uint32_t length, struct fault *fault)
+{
+	if (!stream->stream || !stream->batch || stream->from > stream->to)
+		return broken(fault, "a place in no stream", WIRE_STREAM);
+	if (stream->raw_bytes > WIRE_STREAM_RAW_MAX || stream->stored_bytes > stream->raw_bytes ||
+	    stream->records < 1 || stream->records > stream->raw_bytes / sizeof(struct wire_record))
+		return broken(fault, "counts beyond the limits", WIRE_STREAM);
+	if (length != sizeof(*stream) + stream->stored_bytes)
+		return broken(fault, "a length that does not fit its contents", WIRE_STREAM);
+	if (!compress_is_codec(stream->codec))
+		return broken(fault, "an unknown codec", WIRE_STREAM);
+	if (stream->codec == COMPRESS_RAW && stream->stored_bytes != stream->raw_bytes)
+		return broken(fault, "raw bytes of another length than said", WIRE_STREAM);
 	return 0;
+}
+
+static int check_stream_result(const struct wire_stream_result *result, uint32_t length,
+			       struct fault *fault)
+{
+	if (result->disk >= WIRE_DISKS_MAX || result->offset > WIRE_DISK_BYTES_MAX ||
+	    result->length < 1 || result->length > WIRE_DIGEST_EXTENT_MAX)
+		return broken(fault, "a range beyond the limits", WIRE_STREAM_RESULT);
+	if (result->count < 1 || result->count > WIRE_RECORD_DIGESTS_MAX ||
+	    length != sizeof(*result) + result->count)
+		return broken(fault, "a count that does not fit its length", WIRE_STREAM_RESULT);
+	return check_verdicts(WIRE_STREAM_RESULT, wire_stream_verdicts(result), result->count,
+			      fault);
 }
 
 static int check_ranges(const void *payload, uint32_t length, struct fault *fault)
@@ -207,6 +246,7 @@ int wire_check_payload(unsigned int type, void *payload, uint32_t length, struct
 	}
 	case WIRE_STATUS:
 		END_TEXT((struct wire_status *)payload, note);
+		END_TEXT((struct wire_status *)payload, gap_reason);
 		return 0;
 	case WIRE_REPLY:
 		END_TEXT((struct wire_reply *)payload, text);
@@ -227,6 +267,10 @@ int wire_check_payload(unsigned int type, void *payload, uint32_t length, struct
 		return check_result(payload, length, fault);
 	case WIRE_RANGES:
 		return check_ranges(payload, length, fault);
+	case WIRE_STREAM:
+		return check_stream(payload, length, fault);
+	case WIRE_STREAM_RESULT:
+		return check_stream_result(payload, length, fault);
 	case WIRE_WELCOME:
 		if (((struct wire_welcome *)payload)->connections > WIRE_CONNECTIONS_MAX)
 			return broken(fault, "too many connections", type);
@@ -239,6 +283,8 @@ int wire_check_payload(unsigned int type, void *payload, uint32_t length, struct
 	case WIRE_FENCED:
 	case WIRE_CANCEL:
 	case WIRE_BARRIER:
+	case WIRE_STREAM_READY:
+	case WIRE_STREAM_ACK:
 		return 0;
 	}
 	return broken(fault, "an unknown type", type);
@@ -268,6 +314,16 @@ const struct wire_range *wire_ranges(const void *payload, uint32_t length, uint3
 {
 	*ret_count = (length - sizeof(le64)) / sizeof(struct wire_range);
 	return (const struct wire_range *)((const uint8_t *)payload + sizeof(le64));
+}
+
+const uint8_t *wire_stream_bytes(const struct wire_stream *stream)
+{
+	return (const uint8_t *)(stream + 1);
+}
+
+const uint8_t *wire_stream_verdicts(const struct wire_stream_result *result)
+{
+	return (const uint8_t *)(result + 1);
 }
 
 int wire_check_extents_inside(const struct wire_data *data, uint64_t size_bytes)

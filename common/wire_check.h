@@ -22,12 +22,15 @@ int wire_check_header(const struct wire_header *header, struct fault *fault);
 /* Checks a whole payload of a given type; the payload may be modified: texts are NUL-terminated. */
 int wire_check_payload(unsigned int type, void *payload, uint32_t length, struct fault *fault);
 
-/* The parts of a checked DATA / DIGESTS / DIGEST_RESULT / RANGES payload. */
+/* The parts of a checked DATA / DIGESTS / DIGEST_RESULT / RANGES / STREAM / STREAM_RESULT payload. What the
+ * stored bytes of a STREAM hold is checked when they are restored: wire_records.h. */
 const struct wire_extent *wire_data_extents(const struct wire_data *data);
 const uint8_t *wire_data_bytes(const struct wire_data *data);
 const uint8_t *wire_digests_table(const struct wire_digests *digests);
 const uint8_t *wire_digest_verdicts(const struct wire_digest_result *result);
 const struct wire_range *wire_ranges(const void *payload, uint32_t length, uint32_t *ret_count);
+const uint8_t *wire_stream_bytes(const struct wire_stream *stream);
+const uint8_t *wire_stream_verdicts(const struct wire_stream_result *result);
 
 /* Do all extents / the digested range lie inside a disk of size_bytes? 0 or -ERANGE. */
 int wire_check_extents_inside(const struct wire_data *data, uint64_t size_bytes);

@@ -24,15 +24,15 @@ static void restore(const uint8_t *bytes, size_t size)
 	free(raw);
 }
 
-static void go_round(const uint8_t *bytes, size_t size)
+static void go_round(enum compress_codec codec, const uint8_t *bytes, size_t size)
 {
-	struct compressor *compressor = compressor_new();
+	struct compressor *compressor = compressor_new(codec);
 	uint8_t *stored = malloc(size), *raw = malloc(size);
 	size_t stored_size = 0;
 
-	if (compressor_run(compressor, bytes, size, stored, size, &stored_size) == COMPRESS_LZ4) {
+	if (compressor_run(compressor, bytes, size, stored, size, &stored_size) == codec) {
 		if (stored_size >= size - size / 16 ||
-		    compress_restore(COMPRESS_LZ4, stored, stored_size, raw, size) != 0 ||
+		    compress_restore(codec, stored, stored_size, raw, size) != 0 ||
 		    memcmp(bytes, raw, size) != 0)
 			abort();
 	}
@@ -45,6 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
 	if (size > HEAD_BYTES)
 		restore(bytes, size);
-	go_round(bytes, size);
+	go_round(COMPRESS_LZ4, bytes, size);
+	go_round(COMPRESS_ZSTD, bytes, size);
 	return 0;
 }

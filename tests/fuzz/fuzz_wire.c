@@ -8,6 +8,7 @@
 #include "common/compress.h"
 #include "common/digest.h"
 #include "common/wire_check.h"
+#include "common/wire_records.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -32,9 +33,34 @@ static void walk_data(const struct wire_data *data)
 				abort();
 }
 
+/* As the receiver does: restored into a buffer of just the said size, checked, walked. */
+static void walk_stream(const struct wire_stream *stream)
+{
+	static const uint64_t disk_bytes[] = {1 << 20, 1ull << 40};
+	const struct wire_record *record;
+	uint8_t *raw = malloc(stream->raw_bytes);
+
+	if (!raw)
+		return;
+	record = (const struct wire_record *)raw;
+	if (!compress_restore(stream->codec, wire_stream_bytes(stream), stream->stored_bytes, raw,
+			      stream->raw_bytes) &&
+	    !wire_check_records(raw, stream->raw_bytes, stream->records, disk_bytes, 2, NULL)) {
+		for (uint32_t i = 0; i < stream->records; i++) {
+			sink += digest_checksum(wire_record_data(record),
+						wire_record_data_bytes(record));
+			record = wire_record_next(record);
+		}
+		if ((const uint8_t *)record != raw + stream->raw_bytes)
+			abort();
+	}
+	free(raw);
+}
+
 static void walk(unsigned int type, const void *payload, uint32_t length)
 {
 	const struct wire_digest_result *result = payload;
+	const struct wire_stream_result *stream_result = payload;
 	const struct wire_digests *digests = payload;
 	uint32_t count;
 
@@ -45,12 +71,17 @@ static void walk(unsigned int type, const void *payload, uint32_t length)
 					(size_t)digests->count * WIRE_DIGEST_LEN);
 	else if (type == WIRE_DIGEST_RESULT)
 		sink += digest_checksum(wire_digest_verdicts(result), result->count);
+	else if (type == WIRE_STREAM)
+		walk_stream(payload);
+	else if (type == WIRE_STREAM_RESULT)
+		sink += digest_checksum(wire_stream_verdicts(stream_result), stream_result->count);
 	else if (type == WIRE_RANGES)
 		sink += wire_ranges(payload, length, &count)[0].offset;
 	else if (type == WIRE_ERROR)
 		sink += strlen(((const struct wire_error *)payload)->text);
 	else if (type == WIRE_STATUS)
-		sink += strlen(((const struct wire_status *)payload)->note);
+		sink += strlen(((const struct wire_status *)payload)->note) +
+			strlen(((const struct wire_status *)payload)->gap_reason);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
