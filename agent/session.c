@@ -75,6 +75,20 @@ static void take_answer(struct session *session, enum session_answer answer, uin
 	os_mutex_unlock(&session->lock);
 }
 
+static int take_stream_ready(struct session *session, const struct wire_stream_ready *ready)
+{
+	int error = 0;
+
+	os_mutex_lock(&session->lock);
+	if (session->has_stream_ready)
+		error = -EPROTO;
+	session->has_stream_ready = true;
+	session->stream_ready = *ready;
+	os_cond_broadcast(&session->changed);
+	os_mutex_unlock(&session->lock);
+	return error;
+}
+
 /* What the receiver may send on the control connection; everything else breaks the rules. */
 static int dispatch(struct session *session, enum wire_type type, const void *message,
 		    struct fault *fault)
@@ -89,6 +103,8 @@ static int dispatch(struct session *session, enum wire_type type, const void *me
 	else if (type == WIRE_DIGEST_RESULT)
 		error = flow_on_verdicts(session->flow, result->number,
 					 wire_digest_verdicts(result), result->count);
+	else if (type == WIRE_STREAM_READY)
+		error = take_stream_ready(session, message);
 	else if (type == WIRE_COMMAND)
 		error = take_command(session, message);
 	else if (type == WIRE_ERROR)
@@ -297,6 +313,22 @@ struct flow *session_flow(struct session *session)
 const struct wire_disk_ready *session_disk(const struct session *session, unsigned int index)
 {
 	return &session->disks[index];
+}
+
+bool session_wait_stream_ready(struct session *session, uint64_t deadline_ns,
+			       struct wire_stream_ready *ret_ready)
+{
+	bool has_one;
+
+	os_mutex_lock(&session->lock);
+	while (!session->has_failed && !session->has_stream_ready &&
+	       os_cond_wait_until(&session->changed, &session->lock, deadline_ns) == 0)
+		;
+	has_one = session->has_stream_ready;
+	if (has_one)
+		*ret_ready = session->stream_ready;
+	os_mutex_unlock(&session->lock);
+	return has_one;
 }
 
 bool session_has_failed(struct session *session, struct fault *fault)

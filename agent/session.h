@@ -50,6 +50,10 @@ struct flow *session_flow(struct session *session);
 /* What the receiver said of disk index when the session began. */
 const struct wire_disk_ready *session_disk(const struct session *session, unsigned int index);
 
+/* What the receiver has of a stream, waiting for it until deadline_ns; false when it did not say. */
+bool session_wait_stream_ready(struct session *session, uint64_t deadline_ns,
+			       struct wire_stream_ready *ret_ready);
+
 /* Has it failed? Fills *fault with the first cause. */
 bool session_has_failed(struct session *session, struct fault *fault);
 /* Waits for a command until deadline_ns; a session that fails ends the wait. */

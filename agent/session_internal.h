@@ -33,6 +33,8 @@ struct session {
 	unsigned int command_count;
 	enum session_answer answer;
 	uint64_t answer_id, cancelled_id;
+	bool has_stream_ready;
+	struct wire_stream_ready stream_ready;
 };
 
 /* Connects control and data connections and does the dialogue up to the last DISK_READY. On failure
