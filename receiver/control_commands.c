@@ -185,7 +185,7 @@ static int end_session(struct machine *machine)
 		session_release(session);
 	}
 	os_mutex_lock(&machine->lock);
-	while (machine->session && !error)
+	while ((machine->session || machine->replica || machine->is_replica_changing) && !error)
 		error = os_cond_wait_until(&machine->changed, &machine->lock, deadline);
 	os_mutex_unlock(&machine->lock);
 	return error;

@@ -83,7 +83,7 @@ struct target_channel *const *data_jobs_channels(const struct data_jobs *jobs)
 
 static int jobs_fault(const struct data_jobs *jobs, struct fault *fault)
 {
-	const struct session_disk *disk = session_disk(jobs->session, jobs->error_disk);
+	const struct replica_disk *disk = session_disk(jobs->session, jobs->error_disk);
 	const char *text = target_channel_error(jobs->channels[jobs->error_disk]);
 
 	return fault_set(fault, FAULT_RETRY, jobs->error, "target of disk %u: %s", disk->slot,
@@ -211,7 +211,7 @@ int data_job_write(struct data_jobs *jobs, struct data_job *job, struct fault *f
 {
 	const struct wire_data *data = (const struct wire_data *)job->frame;
 	const struct wire_extent *extents = wire_data_extents(data);
-	const struct session_disk *disk;
+	const struct replica_disk *disk;
 	struct target_channel *channel;
 	const uint8_t *plain = NULL;
 	int error;
@@ -291,7 +291,7 @@ static void on_read(void *context, int error)
 int data_job_compare(struct data_jobs *jobs, struct data_job *job, struct fault *fault)
 {
 	const struct wire_digests *digests = (const struct wire_digests *)job->frame;
-	const struct session_disk *disk;
+	const struct replica_disk *disk;
 	int error;
 
 	if (digests->disk >= jobs->disks)

@@ -25,6 +25,7 @@
 #include "receiver/options.h"
 
 struct session;
+struct replica;
 
 enum machine_state { MACHINE_REPLICATING = 1, MACHINE_COMMITTED, MACHINE_COMPLETED };
 
@@ -72,8 +73,10 @@ struct machine {
 	struct machine_slot slots[WIRE_DISKS_MAX];
 	unsigned int slot_count;
 
-	struct session *session; /* the one control connection; NULL when not connected */
-	bool is_ending;		 /* that session is being taken down */
+	struct session *session;  /* the one control connection; NULL when not connected */
+	bool is_ending;		  /* that session is being taken down */
+	struct replica *replica;  /* while somebody holds it (receiver/replica.h) */
+	bool is_replica_changing; /* it is being opened or closed */
 	struct wire_status status;
 	uint64_t status_ns;
 	char agent_host[64], agent_version[32];

@@ -29,20 +29,29 @@ struct replica;
 struct replica_disk {
 	unsigned int slot;
 	uint64_t size_bytes;
+	char uri[256]; /* of the target */
 	struct target *target;
 	struct have *have;
-	bool is_new;	       /* nothing was ever copied to it */
-	bool is_marked_in_use; /* session_in_use.c */
+	bool is_marked_in_use; /* replica_in_use.c */
 };
 
-/* Takes the machine's replica, opening it if nobody has. For a session: after its disks have got their slots.
- * Otherwise for all slots of the machine. */
+/* Takes the machine's replica, opening it if nobody has: the disks that are present at the source, as the
+ * machine's slots say (a session chooses them first), or all when there was no session yet. */
+struct replica_user {
+	bool (*has_left)(void *context); /* asked while it is being opened, which may take long */
+	void *context;
+};
+int replica_hold_as(struct machines *machines, struct machine *machine,
+		    const struct replica_user *user, struct replica **ret_replica,
+		    struct fault *fault);
 int replica_hold(struct machines *machines, struct machine *machine, struct replica **ret_replica,
 		 struct fault *fault);
 void replica_release(struct replica *replica);
 
-unsigned int replica_disk_count(const struct replica *replica);
+unsigned int replica_disk_count(const struct replica *replica); /* slots */
+/* One that is not present at the source has no target. */
 struct replica_disk *replica_disk(struct replica *replica, unsigned int slot);
+bool replica_disk_is_new(const struct replica_disk *disk); /* nothing was ever copied to it */
 struct history *replica_history(struct replica *replica);
 
 /* For a stream connection: the newest durable batch; appending; making durable (then the applier may have

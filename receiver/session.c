@@ -94,9 +94,9 @@ unsigned int session_disk_count(const struct session *session)
 	return session->disk_count;
 }
 
-const struct session_disk *session_disk(const struct session *session, unsigned int index)
+struct replica_disk *session_disk(const struct session *session, unsigned int index)
 {
-	return &session->disks[index];
+	return replica_disk(session->replica, session->slots[index]);
 }
 
 struct session *session_hold(struct machine *machine)
@@ -330,7 +330,7 @@ static void run_fenced(struct session *session)
 static void limit_connections(struct session *session)
 {
 	for (unsigned int i = 0; i < session->disk_count; i++) {
-		unsigned int most = target_info(session->disks[i].target)->channels_max;
+		unsigned int most = target_info(session_disk(session, i)->target)->channels_max;
 
 		if (most < session->connections)
 			session->connections = most ? most : 1;

@@ -15,20 +15,10 @@
 #include "common/fault.h"
 #include "common/frame.h"
 #include "common/wire.h"
-#include "receiver/have.h"
 #include "receiver/machine.h"
-#include "receiver/target.h"
+#include "receiver/replica.h"
 
 struct session;
-
-/* A disk of the session, for the data connections. */
-struct session_disk {
-	unsigned int slot;
-	uint64_t size_bytes;
-	struct target *target;
-	struct have *have;
-	bool is_marked_in_use; /* session_in_use.c */
-};
 
 /* Serves a control connection whose HELLO was received, until it ends; then brings everything down, and
  * starts the target machine if the cutover got that far. The link stays the caller's. */
@@ -44,7 +34,7 @@ void session_detach(struct session *session, unsigned int number);
 
 struct machines *session_machines(const struct session *session);
 unsigned int session_disk_count(const struct session *session);
-const struct session_disk *session_disk(const struct session *session, unsigned int index);
+struct replica_disk *session_disk(const struct session *session, unsigned int index);
 /* Something broke: tells the agent, ends the session. Any thread. */
 void session_fail(struct session *session, enum wire_error_code code, const struct fault *fault);
 bool session_has_failed(struct session *session);

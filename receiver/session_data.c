@@ -80,7 +80,7 @@ static int make_durable(struct session *session, struct target_channel *const *c
 					 target_channel_error(channels[i]));
 	}
 	for (unsigned int i = 0; i < session->disk_count; i++) {
-		int error = have_commit(session->disks[i].have, epoch);
+		int error = have_commit(session_disk(session, i)->have, epoch);
 
 		if (error)
 			return fault_set(fault, FAULT_RETRY, -error,

@@ -23,9 +23,9 @@ struct session {
 	struct frame_link *link;
 	struct wire_hello hello;
 	uint8_t id[WIRE_SESSION_LEN];
-	struct session_disk disks[WIRE_DISKS_MAX];
 	struct wire_disk announced[WIRE_DISKS_MAX];
-	bool is_new[WIRE_DISKS_MAX]; /* the replica was made in this session */
+	unsigned int slots[WIRE_DISKS_MAX]; /* of those */
+	struct replica *replica;
 	unsigned int disk_count, connections;
 
 	struct os_mutex lock; /* what follows */
@@ -42,20 +42,10 @@ struct session {
 	struct os_mutex flush_lock; /* one flush at a time */
 };
 
-/* session_open.c: slots, targets, have bitmaps for the announced disks; then WELCOME and DISK_READY. */
+/* session_open.c: slots for the announced disks, and the replica; then WELCOME and DISK_READY. */
 int session_open_disks(struct session *session, struct fault *fault);
 void session_close_disks(struct session *session);
 int session_welcome(struct session *session, struct fault *fault);
-
-/* session_replica.c: opens the have bitmap of a disk whose target is open. If that is not the target that it
- * speaks of, the replica is a new one, or is compared. *ret_is_new: nothing was copied yet. */
-int session_open_replica(struct session *session, struct session_disk *disk, bool *ret_is_new,
-			 struct fault *fault);
-
-/* session_in_use.c: was a foreign server's target left with writes under way? Called when target and have
- * are open, and before the target is closed. */
-int session_begin_use(struct session *session, struct session_disk *disk, struct fault *fault);
-void session_end_use(struct session *session, const struct session_disk *disk);
 
 /* session_hello.c: takes the machine for this session, or refuses the agent with a reason. */
 int session_greet(struct session *session);

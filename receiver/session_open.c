@@ -90,59 +90,22 @@ static int choose_slots(struct session *session, struct fault *fault)
 	for (unsigned int i = 0; i < machine->slot_count; i++)
 		machine->slots[i].is_present = false;
 	for (unsigned int i = 0; !error && i < session->disk_count; i++) {
-		struct session_disk *disk = &session->disks[i];
-
-		disk->size_bytes = session->announced[i].size_bytes;
-		error = find_slot(session, &session->announced[i], &disk->slot, fault);
+		error = find_slot(session, &session->announced[i], &session->slots[i], fault);
 		if (!error)
-			error = follow_configuration(session, disk->slot, fault);
+			error = follow_configuration(session, session->slots[i], fault);
 	}
 	os_mutex_unlock(&machine->lock);
 	return error;
 }
 
-static int open_disk(struct session *session, unsigned int index, struct fault *fault)
+static bool has_left(void *context)
 {
-	const struct receiver_options *options = machines_options(session->machines);
-	struct machine *machine = session->machine;
-	struct session_disk *disk = &session->disks[index];
-	struct machine_slot *slot = &machine->slots[disk->slot];
-	char name[PKI_NAME_MAX + 16];
-	const struct target_info *info;
-	int error;
-
-	snprintf(name, sizeof(name), "%s-disk%u", machine->name, disk->slot);
-	error = target_open(slot->target, options->storage_folder, name, disk->size_bytes,
-			    &disk->target, fault);
-	if (error)
-		return fault_prefix(fault, "target of disk %u (%s)", disk->slot,
-				    session->announced[index].path);
-	info = target_info(disk->target);
-	if (info->size_bytes > disk->size_bytes)
-		log_info("%s: the target of disk %u is larger (%" PRIu64
-			 " bytes) than the disk (%" PRIu64 "); the rest stays as it is",
-			 machine->name, disk->slot, info->size_bytes, disk->size_bytes);
-	if (!info->can_flush)
-		log_warning(
-			"%s: the target of disk %u cannot flush: what it acknowledges is only as "
-			"durable as it makes it",
-			machine->name, disk->slot);
-	error = session_open_replica(session, disk, &session->is_new[index], fault);
-	if (error)
-		return error;
-	error = session_begin_use(session, disk, fault);
-	if (error)
-		return error;
-	os_mutex_lock(&machine->lock);
-	snprintf(slot->target_text, sizeof(slot->target_text), "%s", info->text);
-	snprintf(slot->target_path, sizeof(slot->target_path), "%s", info->path);
-	slot->can_flush = info->can_flush;
-	os_mutex_unlock(&machine->lock);
-	return 0;
+	return session_has_failed(context);
 }
 
 int session_open_disks(struct session *session, struct fault *fault)
 {
+	const struct replica_user user = {.has_left = has_left, .context = session};
 	struct machine *machine = session->machine;
 	char path[PATH_LENGTH];
 	int error;
@@ -153,8 +116,9 @@ int session_open_disks(struct session *session, struct fault *fault)
 		return fault_set(fault, FAULT_STOP, -error, "cannot make %s: %s", path,
 				 strerror(-error));
 	error = choose_slots(session, fault);
-	for (unsigned int i = 0; !error && i < session->disk_count; i++)
-		error = open_disk(session, i, fault);
+	if (!error)
+		error = replica_hold_as(session->machines, machine, &user, &session->replica,
+					fault);
 	if (error)
 		return error;
 	os_mutex_lock(&machine->lock);
@@ -165,13 +129,8 @@ int session_open_disks(struct session *session, struct fault *fault)
 
 void session_close_disks(struct session *session)
 {
-	for (unsigned int i = 0; i < session->disk_count; i++) {
-		session_end_use(session, &session->disks[i]);
-		target_close(session->disks[i].target);
-		have_close(session->disks[i].have);
-		session->disks[i].target = NULL;
-		session->disks[i].have = NULL;
-	}
+	replica_release(session->replica);
+	session->replica = NULL;
 }
 
 int session_welcome(struct session *session, struct fault *fault)
@@ -185,12 +144,14 @@ int session_welcome(struct session *session, struct fault *fault)
 	memcpy(welcome.session, session->id, sizeof(welcome.session));
 	error = frame_send(session->link, WIRE_WELCOME, &welcome, sizeof(welcome), NULL, 0, fault);
 	for (unsigned int i = 0; !error && i < session->disk_count; i++) {
-		const struct session_disk *disk = &session->disks[i];
+		const struct replica_disk *disk = session_disk(session, i);
 		const struct target_info *info = target_info(disk->target);
+		bool is_new = replica_disk_is_new(disk);
 		struct wire_disk_ready ready = {
 			.index = (uint16_t)i,
-			.flags = (uint16_t)((session->is_new[i] ? WIRE_DISK_IS_NEW : 0) |
-					    (info->is_known_zero ? WIRE_DISK_KNOWN_ZERO : 0) |
+			.flags = (uint16_t)((is_new ? WIRE_DISK_IS_NEW : 0) |
+					    (is_new && info->is_known_zero ? WIRE_DISK_KNOWN_ZERO
+									   : 0) |
 					    (info->can_flush ? WIRE_DISK_CAN_FLUSH : 0)),
 			.target_bytes = info->size_bytes,
 			.have_bytes = have_count_bytes(disk->have),

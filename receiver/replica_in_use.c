@@ -13,24 +13,24 @@
 #include "common/log.h"
 #include "common/os_clock.h"
 #include "common/os_file.h"
-#include "receiver/session_internal.h"
+#include "receiver/replica_internal.h"
 
 #define PATH_LENGTH	 768
 #define FLUSH_TIMEOUT_NS (600 * NS_PER_S) /* storage may stall for minutes while it snapshots */
 #define LATE_WRITES_NS	 (10 * NS_PER_S)
 #define LOOK_NS		 (50 * NS_PER_MS)
 
-static void mark_path(const struct session *session, const struct session_disk *disk,
+static void mark_path(const struct replica *replica, const struct replica_disk *disk,
 		      char ret_path[PATH_LENGTH])
 {
 	char file[32];
 
 	snprintf(file, sizeof(file), "disk%u.in-use", disk->slot);
-	machine_path(session->machines, session->machine, file, ret_path, PATH_LENGTH);
+	machine_path(replica->machines, replica->machine, file, ret_path, PATH_LENGTH);
 }
 
 /* A storage that stands still answers no flush: so the time that late writes get begins when it moves. */
-static int flush_once(struct session_disk *disk, struct fault *fault)
+static int flush_once(struct replica_disk *disk, struct fault *fault)
 {
 	struct target_channel *channel;
 	int error = target_channel_open(disk->target, &channel, fault);
@@ -45,7 +45,7 @@ static int flush_once(struct session_disk *disk, struct fault *fault)
 	return error;
 }
 
-static int await_late_writes(struct session *session, struct session_disk *disk,
+static int await_late_writes(struct replica *replica, struct replica_disk *disk,
 			     struct fault *fault)
 {
 	uint64_t deadline_ns;
@@ -53,19 +53,20 @@ static int await_late_writes(struct session *session, struct session_disk *disk,
 
 	log_warning("%s: %s was left with writes under way: waits %d s for their end, then the "
 		    "whole disk %u is compared",
-		    session->machine->name, target_info(disk->target)->text,
+		    replica->machine->name, target_info(disk->target)->text,
 		    (int)(LATE_WRITES_NS / NS_PER_S), disk->slot);
 	error = flush_once(disk, fault);
 	deadline_ns = os_monotonic_ns() + LATE_WRITES_NS;
 	while (!error && os_monotonic_ns() < deadline_ns) {
 		os_sleep_ns(LOOK_NS);
-		if (session_has_failed(session))
-			error = fault_set(fault, FAULT_RETRY, ECONNRESET, "the session ended");
+		if (replica_is_given_up(replica))
+			error = fault_set(fault, FAULT_RETRY, ECONNRESET,
+					  "whoever opened the replica has left");
 	}
 	return error;
 }
 
-int session_begin_use(struct session *session, struct session_disk *disk, struct fault *fault)
+int replica_begin_use(struct replica *replica, struct replica_disk *disk, struct fault *fault)
 {
 	const struct target_info *info = target_info(disk->target);
 	char path[PATH_LENGTH];
@@ -73,14 +74,14 @@ int session_begin_use(struct session *session, struct session_disk *disk, struct
 
 	if (!info->is_foreign)
 		return 0;
-	mark_path(session, disk, path);
+	mark_path(replica, disk, path);
 	if (!os_file_exists(path)) {
 		error = os_file_write_atomic(path, info->text, strlen(info->text), 0600);
 		if (error)
 			return fault_set(fault, FAULT_STOP, -error, "cannot write %s: %s", path,
 					 strerror(-error));
 	} else {
-		error = await_late_writes(session, disk, fault);
+		error = await_late_writes(replica, disk, fault);
 		if (error)
 			return error;
 		error = have_renew(disk->have);
@@ -92,7 +93,7 @@ int session_begin_use(struct session *session, struct session_disk *disk, struct
 	return 0;
 }
 
-void session_end_use(struct session *session, const struct session_disk *disk)
+void replica_end_use(struct replica *replica, const struct replica_disk *disk)
 {
 	char path[PATH_LENGTH], folder[PATH_LENGTH];
 
@@ -100,11 +101,11 @@ void session_end_use(struct session *session, const struct session_disk *disk)
 		return;
 	if (!target_is_clean(disk->target)) {
 		log_warning("%s: writes to the target of disk %u were cut off",
-			    session->machine->name, disk->slot);
+			    replica->machine->name, disk->slot);
 		return;
 	}
-	mark_path(session, disk, path);
-	machine_path(session->machines, session->machine, "", folder, sizeof(folder));
+	mark_path(replica, disk, path);
+	machine_path(replica->machines, replica->machine, "", folder, sizeof(folder));
 	/* A mark that stays, or comes back after a power cut, costs a comparison and nothing else. */
 	if (unlink(path) == 0)
 		(void)os_folder_sync(folder);

@@ -15,17 +15,17 @@
 #include "common/log.h"
 #include "common/os_file.h"
 #include "common/units.h"
-#include "receiver/session_internal.h"
+#include "receiver/replica_internal.h"
 
 #define PATH_LENGTH 768
 
-static void path_of(const struct session *session, const struct session_disk *disk,
+static void path_of(const struct replica *replica, const struct replica_disk *disk,
 		    const char *suffix, char ret_path[PATH_LENGTH])
 {
 	char file[32];
 
 	snprintf(file, sizeof(file), "disk%u.%s", disk->slot, suffix);
-	machine_path(session->machines, session->machine, file, ret_path, PATH_LENGTH);
+	machine_path(replica->machines, replica->machine, file, ret_path, PATH_LENGTH);
 }
 
 /* Does diskN.target-id name the file that is open? One that is not there names none. */
@@ -48,7 +48,7 @@ static int set_store_fault(int error, const char *path, struct fault *fault)
 }
 
 /* What was copied is gone: the replica begins again, under another id. */
-static int start_over(struct session_disk *disk, const char *have_path, struct fault *fault)
+static int start_over(struct replica_disk *disk, const char *have_path, struct fault *fault)
 {
 	bool is_new;
 	int error;
@@ -61,7 +61,7 @@ static int start_over(struct session_disk *disk, const char *have_path, struct f
 	return have_open(have_path, disk->size_bytes, &disk->have, &is_new, fault);
 }
 
-static int distrust(struct session *session, struct session_disk *disk, const char *have_path,
+static int distrust(struct replica *replica, struct replica_disk *disk, const char *have_path,
 		    struct fault *fault)
 {
 	const struct target_info *info = target_info(disk->target);
@@ -73,32 +73,31 @@ static int distrust(struct session *session, struct session_disk *disk, const ch
 	if (info->is_known_zero) {
 		log_warning("%s: disk %u: %s is empty, and %s were copied to it: was its storage "
 			    "not mounted, or the file removed? It is copied anew",
-			    session->machine->name, disk->slot, name, copied);
+			    replica->machine->name, disk->slot, name, copied);
 		return start_over(disk, have_path, fault);
 	}
 	log_warning("%s: disk %u: %s is another file than the one that %s were copied to: all of "
 		    "it is compared",
-		    session->machine->name, disk->slot, name, copied);
+		    replica->machine->name, disk->slot, name, copied);
 	error = have_renew(disk->have);
 	return error ? set_store_fault(error, have_path, fault) : 0;
 }
 
-int session_open_replica(struct session *session, struct session_disk *disk, bool *ret_is_new,
-			 struct fault *fault)
+int replica_trust(struct replica *replica, struct replica_disk *disk, struct fault *fault)
 {
 	const struct target_info *info = target_info(disk->target);
 	char have_path[PATH_LENGTH], id_path[PATH_LENGTH];
 	bool is_new, is_same;
 	int error;
 
-	path_of(session, disk, "have", have_path);
-	path_of(session, disk, "target-id", id_path);
+	path_of(replica, disk, "have", have_path);
+	path_of(replica, disk, "target-id", id_path);
 	error = have_open(have_path, disk->size_bytes, &disk->have, &is_new, fault);
 	if (error)
 		return error;
 	is_same = !info->file_identity[0] || is_named(id_path, info);
 	if (have_count_bytes(disk->have) > 0 && (info->is_known_zero || !is_same)) {
-		error = distrust(session, disk, have_path, fault);
+		error = distrust(replica, disk, have_path, fault);
 		if (error)
 			return error;
 	}
@@ -109,6 +108,5 @@ int session_open_replica(struct session *session, struct session_disk *disk, boo
 		if (error)
 			return set_store_fault(error, id_path, fault);
 	}
-	*ret_is_new = is_new || have_count_bytes(disk->have) == 0;
 	return 0;
 }
