@@ -16,6 +16,12 @@
  * killed agent. I4: reserve order is completion order; if B was issued after A completed, A's records lie
  * before B's.
  *
+ * Changing the mode races with programs that run at that moment. A program that saw OFF or FULL sets its bits and
+ * then looks again: it counts a hole if the mode is ON by now (else a take after capture_start could come
+ * before the bits, and the mark after it would be false). A program that saw ON submits its record and
+ * then looks again: it sets its bits as well if the mode is not ON any more, for the record may come after the
+ * last one that capture_spill saw. capture_start spills what is left in the ring before it turns the mode.
+ *
  * What makes a position consistent (a state that a power cut could have left): every hole counted up to
  * it was read back from the disk and that copy lies before it, and no request that was on its way when it
  * was produced completes without being seen (capture_notes). Used by one thread.

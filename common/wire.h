@@ -38,6 +38,9 @@
  * is durable there (I6), and applies all in order. After a reconnect A goes on behind what STREAM_READY
  * names if its ring still has that; else it begins with a GAP. A MARK is a place between records that may
  * become a checkpoint; it is one only when it is confirmed. Mark numbers grow over the life of a replica.
+ * A confirms a mark only after a look, later than the mark, at all that makes a disk suspect (I3). Before A
+ * sends DATA after a stream it waits until STREAM_ACK.applied has reached its last batch. A STREAM_READY that
+ * lies behind what A was acknowledged before means that R's storage went back in time: all is compared.
  * From a GAP to the next confirmed mark the replica is building (I8). A without capture opens a stream all
  * the same, for marks alone, made while everything is frozen and shipped by DATA; its from and to are 0.
  */

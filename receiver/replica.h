@@ -8,7 +8,11 @@
  *   stream connection --journal_append, sync--> journal --applier--> history_protect --> target
  *   data connections  --replica_protect---------------------------------------------^
  *
- * On opening, what the journal holds and the targets may lack is applied first.
+ * On opening, what the journal holds and the targets may lack is applied first. The journal and the data
+ * connections must never overtake one another: before the first DATA after a stream, and before WELCOME, all
+ * that the journal holds has been applied (an older record applied after newer DATA would be silent
+ * corruption), whatever the agent waits for by itself. SEAL is answered with COMMIT only when the journal is
+ * applied and the targets are flushed.
  */
 #ifndef BLKFERRY_RECEIVER_REPLICA_H
 #define BLKFERRY_RECEIVER_REPLICA_H
