@@ -19,14 +19,33 @@ struct request_queue {
 	struct gendisk *disk; /* since 5.15 */
 };
 
+struct bio_vec {
+	struct page *bv_page;
+	unsigned int bv_len;
+	unsigned int bv_offset;
+};
+
 struct bvec_iter {
 	__u64 bi_sector;
 	unsigned int bi_size;
+	unsigned int bi_idx;
+	unsigned int bi_bvec_done; /* until 7.2 */
 };
 
 struct bio {
 	struct bio *bi_next;
 	struct bvec_iter bi_iter;
+	struct bio_vec *bi_io_vec;
+	unsigned int bi_opf;
+	void *bi_crypt_context; /* only with inline encryption */
+};
+
+struct bvec_iter___offset {
+	unsigned int bi_offset; /* since 7.3: bi_bvec_done by another name */
+};
+
+struct bio___offset {
+	struct bvec_iter___offset bi_iter;
 };
 
 struct blk_mq_hw_ctx {
@@ -42,6 +61,7 @@ struct request {
 	__u64 __sector;
 	struct bio *bio;
 	struct bio *biotail;
+	__u64 start_time_ns; /* of its allocation; 0 where nobody keeps times */
 };
 
 struct request___rq_disk {
@@ -49,5 +69,9 @@ struct request___rq_disk {
 };
 
 #pragma clang attribute pop
+
+enum req_flag_bits {
+	__REQ_SWAP = 24, /* the running kernel's number is asked for (CO-RE) */
+};
 
 #endif

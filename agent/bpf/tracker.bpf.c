@@ -14,6 +14,8 @@
 #include "agent/bpf/tracker_mark.h"
 #include "agent/bpf/tracker_pending.h"
 
+#include "agent/bpf/capture.h"
+
 /* enum tracker_op_kind by operation; user space fills it before loading. */
 const volatile __u8 op_kinds[256];
 
@@ -72,6 +74,13 @@ static __always_inline void note_read(struct request *rq, __u32 done_bytes, __u3
 	seen->bio_bytes = rq->bio->bi_iter.bi_size;
 	seen->done_bytes = done_bytes;
 	seen->op = rq->cmd_flags & 0xff;
+	if (program == TRACKER_ISSUE) {
+		struct bio_vec *vector = rq->bio->bi_io_vec;
+
+		seen->request = (__u64)rq;
+		seen->page = (__u64)vector->bv_page;
+		seen->page_offset = vector->bv_offset;
+	}
 	seen->count++;
 }
 
@@ -127,7 +136,49 @@ static __always_inline void mark_bios(__u32 index, struct tracker_slot *slot, st
 	}
 }
 
-static __always_inline void look(struct request *rq, __u32 done_bytes, __u32 program,
+/* A write that completes while capture is on: into the ring, or a hole. Returns why it is a hole. */
+static __always_inline __u32 complete_captured(__u32 index, struct tracker_slot *slot,
+					       struct request *rq, __u32 kind, bool has_failed,
+					       __u32 program)
+{
+	bool has_swap = false;
+	__u32 hole = capture_request(index, rq, kind, has_failed, program, &has_swap);
+
+	if (hole != TRACKER_HOLE_NONE || has_swap)
+		mark_bios(index, slot, rq, kind);
+	if (hole != TRACKER_HOLE_NONE)
+		count_hole(hole);
+	return hole;
+}
+
+static __always_inline void look_at_write(__u32 index, struct tracker_slot *slot,
+					  struct request *rq, __u32 kind, __u64 error,
+					  __u32 done_bytes, __u32 program, struct tracker_cpu *cpu)
+{
+	__u64 mode = capture_mode();
+	bool is_captured = can_capture && mode == TRACKER_CAPTURE_ON && kind != TRACKER_OP_RANGES;
+	__u64 token = is_captured && program != TRACKER_ISSUE ? capture_token(index, rq) : 0;
+
+	/* The program before did it all. The first never believes that: a name might be used again. */
+	if (token && program != TRACKER_COMPLETE_1 && cpu->captured == token)
+		return;
+	if (kind == TRACKER_OP_APPEND)
+		mark_sectors(index, rq->__sector,
+			     rq->__sector + (((__u64)rq->__data_len + 511) >> 9));
+	if (!is_captured)
+		mark_bios(index, slot, rq, kind);
+	else if (program != TRACKER_ISSUE)
+		complete_captured(index, slot, rq, kind, error || done_bytes < rq->__data_len,
+				  program);
+	if (program == TRACKER_ISSUE)
+		note_issue(index, slot, rq, kind, cpu, mode);
+	else
+		note_completion(index, slot, rq, kind, done_bytes, mode);
+	if (token)
+		cpu->captured = token;
+}
+
+static __always_inline void look(struct request *rq, __u64 error, __u32 done_bytes, __u32 program,
 				 struct tracker_cpu *cpu)
 {
 	__u32 kind = op_kinds[rq->cmd_flags & 0xff];
@@ -137,27 +188,27 @@ static __always_inline void look(struct request *rq, __u32 done_bytes, __u32 pro
 	if (kind == TRACKER_OP_NONE) {
 		if (state.selftest.is_armed)
 			note_read(rq, done_bytes, program);
-		return;
+		if (program != TRACKER_ISSUE || capture_mode() != TRACKER_CAPTURE_ON)
+			return;
 	}
 	index = find_slot(device_of(rq));
 	if (index >= TRACKER_SLOTS_MAX)
 		return;
 	slot = slot_of(index);
 	if (program == TRACKER_COMPLETE_1 && cpu)
-		cpu->writes[index]++;
+		cpu->writes[index] += kind != TRACKER_OP_NONE;
 
 	switch (kind) {
+	case TRACKER_OP_NONE:
+		settle_by_read(index, rq, cpu);
+		break;
 	case TRACKER_OP_APPEND:
-		mark_sectors(index, rq->__sector,
-			     rq->__sector + (((__u64)rq->__data_len + 511) >> 9));
-		/* fallthrough */
 	case TRACKER_OP_WRITE:
+	case TRACKER_OP_ZEROES:
+	case TRACKER_OP_SAME:
 	case TRACKER_OP_RANGES:
-		mark_bios(index, slot, rq, kind);
-		if (program == TRACKER_ISSUE)
-			note_issue(index, slot, rq, kind, cpu);
-		else
-			note_completion(index, slot, rq, kind, done_bytes);
+		if (cpu)
+			look_at_write(index, slot, rq, kind, error, done_bytes, program, cpu);
 		break;
 	case TRACKER_OP_COMMAND_IN:
 		if (!rq->__data_len)
@@ -192,7 +243,7 @@ static __always_inline int complete(__u64 *ctx, __u32 program)
 			cpu->preempted++;
 	}
 	cpu->inside[program] = me;
-	look((struct request *)ctx[0], ctx[2], program, cpu);
+	look((struct request *)ctx[0], ctx[1], ctx[2], program, cpu);
 	cpu->inside[program] = 0;
 	return 0;
 }
@@ -220,7 +271,7 @@ static __always_inline int issued(struct request *rq)
 {
 	__u32 zero = 0;
 
-	look(rq, 0, TRACKER_ISSUE, bpf_map_lookup_elem(&percpu, &zero));
+	look(rq, 0, 0, TRACKER_ISSUE, bpf_map_lookup_elem(&percpu, &zero));
 	return 0;
 }
 

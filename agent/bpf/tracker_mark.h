@@ -11,9 +11,20 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u64);
-} dirty SEC(".maps"), coarse SEC(".maps"), todo SEC(".maps"), pending SEC(".maps");
+} dirty SEC(".maps"), coarse SEC(".maps"), todo SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tracker_request);
+} pending SEC(".maps");
 
 struct tracker_state state SEC(".data.state");
+
+/* 0 where the kernel lacks what capture needs, or nobody wants it: then the verifier drops its code. */
+const volatile __u8 can_capture;
 
 /* The index is masked by an instruction that the compiler cannot see through. Else it leaves the mask out
  * where it has compared the index before, and the verifiers of older kernels (6.1) do not follow: the
@@ -33,6 +44,20 @@ static __always_inline void or_word(__u64 *word, __u64 mask)
 {
 	if ((*(volatile __u64 *)word & mask) != mask)
 		__sync_fetch_and_or(word, mask);
+}
+
+static __always_inline __u64 capture_mode(void)
+{
+	if (!can_capture)
+		return TRACKER_CAPTURE_OFF;
+	return *(volatile __u64 *)&state.capture.mode;
+}
+
+/* After the bits were set. The exchange orders the two for all processors. */
+static __always_inline void count_hole(__u64 reason)
+{
+	__sync_lock_test_and_set(&state.capture.last_hole, reason);
+	__sync_fetch_and_add(&state.capture.holes, 1);
 }
 
 static __always_inline void suspect(struct tracker_slot *slot, __u64 reason)

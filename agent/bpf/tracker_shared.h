@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define TRACKER_LAYOUT 2u
+#define TRACKER_LAYOUT 3u
 #define TRACKER_MAGIC  0x7272666b6c620a01ull
 
 #define TRACKER_SLOTS_MAX 64 /* a power of two: it is a mask, too */
@@ -26,7 +26,9 @@
  * the kernel's own BTF: the numbers changed over time. */
 enum tracker_op_kind {
 	TRACKER_OP_NONE = 1, /* changes nothing: reads, flushes, opening and closing zones */
-	TRACKER_OP_WRITE,    /* its bios are contiguous: plain writes, write-zeroes */
+	TRACKER_OP_WRITE,    /* a plain write: its bios are contiguous */
+	TRACKER_OP_ZEROES,   /* contiguous, and reads as zeroes afterwards */
+	TRACKER_OP_SAME,     /* contiguous, one sector's contents many times */
 	TRACKER_OP_RANGES,   /* its bios need not be contiguous: discard, secure erase */
 	TRACKER_OP_APPEND,   /* zone append: the request knows better than the bio where it went */
 	TRACKER_OP_COMMAND_IN,	/* passthrough: harmless if it brings data in, unknown otherwise */
@@ -88,11 +90,17 @@ struct tracker_cpu {
 	__u32 reserved;
 	__u64 preempted; /* times a program found another task inside a program on this CPU */
 	__u64 rescued; /* requests that no program saw complete, found when their tag was used again */
+	__u64 captured; /* the request that was captured here last: its token (capture.h) */
 	__u64 writes[TRACKER_SLOTS_MAX];
 };
 
-/* Map `pending`: a request on its way, by hardware queue and tag: set at issue, cleared at completion.
- * 0: none. Else the first sector, and in the upper bits the number of sectors. */
+/* Map `pending`: a request on its way, by hardware queue and tag: noted at issue, cleared at completion. */
+struct tracker_request {
+	__u64 note; /* 0: none. Else the first sector, and in the upper bits the number of sectors */
+	__u64 life; /* when it was allocated: no two requests of a tag have the same. Where the kernel
+		     * keeps no times, a number that grows with each issue */
+};
+
 #define TRACKER_PENDING_SECTOR_BITS 40
 #define TRACKER_PENDING_UNKNOWN	    (~0ull) /* it has no one address */
 
@@ -115,6 +123,46 @@ static inline __u64 tracker_pending_end(__u64 pending)
 	return tracker_pending_start(pending) + (pending >> TRACKER_PENDING_SECTOR_BITS);
 }
 
+/* Capture (agent/capture.h has the modes and the reasons of holes, with the same numbers). */
+enum tracker_capture_mode { TRACKER_CAPTURE_OFF = 1, TRACKER_CAPTURE_ON, TRACKER_CAPTURE_FULL };
+
+enum tracker_hole {
+	TRACKER_HOLE_NONE = 1,
+	TRACKER_HOLE_RING_FULL,
+	TRACKER_HOLE_FAILED_WRITE,
+	TRACKER_HOLE_UNSEEN,
+	TRACKER_HOLE_UNKNOWN,
+	TRACKER_HOLE_ENCRYPTED,
+};
+
+struct tracker_capture {
+	__u64 mode;	 /* enum tracker_capture_mode */
+	__u64 holes;	 /* counts up for each, after its bits are set */
+	__u64 last_hole; /* enum tracker_hole */
+	__u64 reserved[5];
+	/* Written before capture is on for the first time. */
+	__u64 vmemmap_base;    /* where the array of struct page begins */
+	__u64 direct_map_base; /* where the kernel sees physical address 0 */
+	__u64 page_struct_bytes;
+	__u64 stream_id;
+	__u64 ring_bytes;
+	__u64 availability; /* enum capture_availability, agent/linux/capture_internal.h */
+	__u64 reserved_end[2];
+};
+
+/* Map `ring`: what a record begins with. Data is padded: the verifier wants constant sizes. */
+#define TRACKER_PIECE_BYTES	  4096u
+#define TRACKER_PIECE_SMALL_BYTES 512u
+
+enum tracker_record_kind { TRACKER_RECORD_DATA = 1, TRACKER_RECORD_ZERO };
+
+struct tracker_record {
+	__u64 offset, length; /* bytes */
+	__u64 holes;
+	__u32 slot;
+	__u32 kind; /* enum tracker_record_kind */
+};
+
 /* While armed: what the programs see of the reads of one disk. */
 struct tracker_sighting {
 	__u64 sector, bio_sector;
@@ -122,6 +170,10 @@ struct tracker_sighting {
 	__u32 count;	   /* requests at the wanted sector */
 	__u32 other_count; /* requests of that disk elsewhere */
 	__u64 other_sector;
+	/* Of the issue program: where the request and its first page are described, and where in the page (or
+	 * in the run of pages that it begins) its data goes. */
+	__u64 request, page;
+	__u64 page_offset;
 };
 
 struct tracker_selftest {
@@ -160,6 +212,7 @@ struct tracker_device {
 struct tracker_state {
 	struct tracker_header header;
 	struct tracker_selftest selftest;
+	struct tracker_capture capture __attribute__((aligned(64)));
 	struct tracker_device devices[TRACKER_DEVICES_SIZE];
 	struct tracker_slot slots[TRACKER_SLOTS_MAX] __attribute__((aligned(64)));
 };

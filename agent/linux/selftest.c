@@ -23,8 +23,8 @@
 #define PROBE_PAUSE_NS	    (10 * NS_PER_MS)
 
 /* Arms the programs, reads, disarms. The events come before the read returns. */
-static int probe(struct tracker_set *set, int fd, const struct tracked_disk *disk, uint64_t offset,
-		 uint32_t length, void *buffer)
+int selftest_probe(struct tracker_set *set, int fd, const struct tracked_disk *disk,
+		   uint64_t offset, uint32_t length, void *buffer)
 {
 	struct tracker_selftest *test = &set->state->selftest;
 	ssize_t got;
@@ -99,7 +99,7 @@ static int read_and_compare(struct tracker_set *set, const struct kernel_facts *
 
 		if (try >= PROBE_TRIES_AT_ONCE)
 			os_sleep_ns(PROBE_PAUSE_NS);
-		r = probe(set, fd, disk, choose_offset(disk, length), length, buffer);
+		r = selftest_probe(set, fd, disk, choose_offset(disk, length), length, buffer);
 		if (r < 0)
 			return fault_set(fault, FAULT_STOP, -r, "self-test: cannot read %s: %s",
 					 disk->path, strerror(-r));

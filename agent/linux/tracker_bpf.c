@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/linux/capture_internal.h"
 #include "agent/linux/tracker_set.h"
 #include "common/log.h"
 
@@ -18,6 +19,7 @@ struct tracker_bpf_variant {
 	char pin_folder[SET_PATH_MAX];
 	unsigned int count;
 	unsigned int slots[TRACKER_DISKS_MAX]; /* of disk i */
+	struct capture capture;
 };
 
 static struct tracker_bpf_variant *self(struct tracker *tracker)
@@ -144,6 +146,17 @@ static uint64_t bpf_missed_runs(struct tracker *tracker)
 	return total;
 }
 
+static struct capture *bpf_capture(struct tracker *tracker, const char **ret_why_not)
+{
+	enum capture_availability availability =
+		(enum capture_availability)self(tracker)->set.state->capture.availability;
+
+	if (availability == CAPTURE_READY)
+		return &self(tracker)->capture;
+	*ret_why_not = capture_why_not(availability);
+	return NULL;
+}
+
 static void bpf_close(struct tracker *tracker)
 {
 	if (!tracker)
@@ -172,6 +185,7 @@ static const struct tracker_ops bpf_ops = {
 	.clear_suspect = bpf_clear_suspect,
 	.memory_bytes = bpf_memory_bytes,
 	.missed_runs = bpf_missed_runs,
+	.capture = bpf_capture,
 	.close = bpf_close,
 	.remove = bpf_remove,
 };
@@ -187,7 +201,8 @@ static bool set_fits(const struct tracker_set *set, const struct tracker_options
 	if (header->programs_hash != set_programs_hash() || header->slots != count ||
 	    layout_plan(disks, count, options->bitmap_bytes, slots, &dirty_words, &coarse_words,
 			NULL) < 0 ||
-	    dirty_words != header->dirty_words)
+	    dirty_words != header->dirty_words ||
+	    set->state->capture.ring_bytes != set_ring_bytes(options))
 		return false;
 	pending_plan(slots, count, &pending_words);
 	for (unsigned int i = 0; i < count; i++) {
@@ -219,6 +234,39 @@ static int run_selftest(struct tracker_set *set, const struct kernel_facts *fact
 	return r;
 }
 
+/* Finds out whether the new set can capture; nothing that it cannot do is the tracker's fault. The bytes of
+ * a canary have to come out of the ring, where there can be one; what else is captured meanwhile becomes bits. */
+static void prepare_capture(struct tracker_set *set, const struct tracker_options *options,
+			    const struct tracked_disk *disks, unsigned int count)
+{
+	struct tracker_capture *state = &set->state->capture;
+	enum capture_availability found = (enum capture_availability)state->availability;
+	unsigned int slots[TRACKER_DISKS_MAX];
+	struct capture capture;
+	struct fault fault;
+	bool was_run = false;
+
+	if (found == CAPTURE_READY) {
+		found = CAPTURE_NO_SIGHTING;
+		for (unsigned int i = 0; i < count && found == CAPTURE_NO_SIGHTING; i++)
+			found = calibrate(set, &disks[i]);
+	}
+	if (found == CAPTURE_READY) {
+		for (unsigned int i = 0; i < count; i++)
+			slots[i] = i;
+		capture_init(&capture, set, slots, count);
+		capture_start(&capture);
+		if (selftest_canary(set, options->state_folder, &was_run, &fault) < 0) {
+			log_warning("%s", fault.text);
+			found = CAPTURE_SELFTEST;
+		}
+		(void)capture_spill(&capture, capture_released(&capture), &fault);
+	}
+	state->availability = found;
+	if (found != CAPTURE_READY && found != CAPTURE_UNWANTED)
+		log_warning("writes cannot be captured: %s", capture_why_not(found));
+}
+
 /* Attaches a new set beside the old one (NULL: none), lets it take over what the old one knows, and puts
  * it in force. Both track meanwhile, so nothing falls in between. */
 static int replace_set(const struct tracker_options *options, const struct kernel_facts *facts,
@@ -239,6 +287,11 @@ static int replace_set(const struct tracker_options *options, const struct kerne
 		r = set_open(folder, &set, &(enum tracker_broken){0}, fault);
 	if (r == 0)
 		r = run_selftest(&set, facts, options, disks, count, fault);
+	if (r == 0)
+		prepare_capture(&set, options, disks, count);
+	/* From here on both set bits, and the old ring grows no more. */
+	if (r == 0 && old)
+		capture_turn_off(old);
 	if (r == 0 && old)
 		r = misses_look(old, fault);
 	if (r < 0) {
@@ -339,6 +392,7 @@ int tracker_bpf_open(const struct tracker_options *options, const struct tracked
 	}
 	for (unsigned int i = 0; i < count; i++)
 		bpf->slots[i] = (unsigned int)merge_find(&bpf->set, &disks[i]);
+	capture_init(&bpf->capture, &bpf->set, bpf->slots, count);
 	*ret_tracker = &bpf->tracker;
 	return 0;
 }

@@ -18,8 +18,8 @@ struct op_name {
  * change no data. What is odd (REQ_OP_ codes: bit 0 says "sends data") and not here is unknown. */
 static const struct op_name op_names[] = {
 	{"REQ_OP_WRITE", TRACKER_OP_WRITE},
-	{"REQ_OP_WRITE_SAME", TRACKER_OP_WRITE},
-	{"REQ_OP_WRITE_ZEROES", TRACKER_OP_WRITE},
+	{"REQ_OP_WRITE_SAME", TRACKER_OP_SAME},
+	{"REQ_OP_WRITE_ZEROES", TRACKER_OP_ZEROES},
 	{"REQ_OP_DISCARD", TRACKER_OP_RANGES},
 	{"REQ_OP_SECURE_ERASE", TRACKER_OP_RANGES},
 	{"REQ_OP_ZONE_APPEND", TRACKER_OP_APPEND},
@@ -110,6 +110,20 @@ static const struct btf_type *find_tracepoint(const struct btf *btf, const char 
 	return type && btf_is_func_proto(type) ? type : NULL;
 }
 
+/* Is there an enumerator of that name? */
+static bool has_value(const struct btf *btf, const char *type_name, const char *name)
+{
+	const struct btf_type *type = find_type(btf, type_name, BTF_KIND_ENUM);
+
+	for (unsigned int i = 0; type && i < btf_vlen(type); i++) {
+		const char *found = btf__name_by_offset(btf, btf_enum(type)[i].name_off);
+
+		if (found && strcmp(found, name) == 0)
+			return true;
+	}
+	return false;
+}
+
 int kernel_look_btf(const struct btf *btf, struct kernel_facts *ret_facts, struct fault *fault)
 {
 	struct kernel_facts facts = {0};
@@ -129,6 +143,7 @@ int kernel_look_btf(const struct btf *btf, struct kernel_facts *ret_facts, struc
 		return fault_set(fault, FAULT_STOP, EOPNOTSUPP,
 				 "tracepoint block_rq_issue is missing or not as we know it");
 	}
+	facts.has_loop = has_value(btf, "bpf_func_id", "BPF_FUNC_loop");
 	r = fill_op_kinds(btf, &facts, fault);
 	if (r < 0)
 		return r;

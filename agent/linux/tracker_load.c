@@ -7,14 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <xxhash.h>
 
+#include "agent/linux/capture_internal.h"
 #include "agent/platform.h"
 #include "bpf/tracker.skel.h"
 #include "common/log.h"
+#include "common/os_file.h"
 
 #define LIBBPF_TEXT_MAX 4096
 
@@ -25,7 +28,8 @@ struct loading {
 	struct bpf_link *links[TRACKER_PROGRAMS];
 	struct tracker_slot slots[TRACKER_SLOTS_MAX];
 	unsigned int count;
-	uint64_t dirty_words, coarse_words, pending_words;
+	uint64_t dirty_words, coarse_words, pending_words, ring_bytes;
+	enum capture_availability availability;
 };
 
 /* The fault that follows says what matters; this is for whoever looks closer. Of the verifier's log, which
@@ -75,12 +79,14 @@ static int prepare(struct loading *loading, const struct kernel_facts *facts)
 	loading->maps[SET_TODO] = skeleton->maps.todo;
 	loading->maps[SET_PENDING] = skeleton->maps.pending;
 	loading->maps[SET_PERCPU] = skeleton->maps.percpu;
+	loading->maps[SET_RING] = skeleton->maps.ring;
 	loading->programs[TRACKER_COMPLETE_1] = skeleton->progs.complete_1;
 	loading->programs[TRACKER_COMPLETE_2] = skeleton->progs.complete_2;
 	loading->programs[TRACKER_COMPLETE_3] = skeleton->progs.complete_3;
 	loading->programs[TRACKER_ISSUE] = facts->issue_has_queue ? skeleton->progs.issue_with_queue
 								  : skeleton->progs.issue;
 
+	skeleton->rodata->can_capture = loading->availability == CAPTURE_READY;
 	memcpy((void *)skeleton->rodata->op_kinds, facts->op_kinds, sizeof(facts->op_kinds));
 	bpf_program__set_autoload(skeleton->progs.issue, !facts->issue_has_queue);
 	bpf_program__set_autoload(skeleton->progs.issue_with_queue, facts->issue_has_queue);
@@ -93,6 +99,8 @@ static int prepare(struct loading *loading, const struct kernel_facts *facts)
 	if (r == 0)
 		r = bpf_map__set_max_entries(skeleton->maps.pending,
 					     (uint32_t)loading->pending_words);
+	if (r == 0)
+		r = bpf_map__set_max_entries(skeleton->maps.ring, (uint32_t)loading->ring_bytes);
 	return r;
 }
 
@@ -132,6 +140,11 @@ static int fill_state(struct loading *loading, struct fault *fault)
 	header->dirty_words = loading->dirty_words;
 	header->coarse_words = loading->coarse_words;
 	header->pending_words = loading->pending_words;
+	state->capture.mode = TRACKER_CAPTURE_OFF;
+	state->capture.last_hole = TRACKER_HOLE_NONE;
+	state->capture.ring_bytes = loading->ring_bytes;
+	state->capture.availability = loading->availability;
+	os_random(&state->capture.stream_id, sizeof(state->capture.stream_id));
 	memcpy(state->slots, slots, loading->count * sizeof(*slots));
 	r = process_boot_id(header->boot_id);
 	if (r < 0)
@@ -186,8 +199,8 @@ static int pin(struct loading *loading, const char *folder, struct fault *fault)
 	return r < 0 ? fault_bpf(fault, r, "pin") : 0;
 }
 
-static int load(struct loading *loading, const char *folder, const struct kernel_facts *facts,
-		struct fault *fault)
+static int load_skeleton(struct loading *loading, const struct kernel_facts *facts,
+			 struct fault *fault)
 {
 	int r;
 
@@ -197,14 +210,43 @@ static int load(struct loading *loading, const char *folder, const struct kernel
 	r = prepare(loading, facts);
 	if (r == 0)
 		r = tracker_bpf__load(loading->skeleton);
+	return r < 0 ? fault_bpf(fault, r, "load") : 0;
+}
+
+static enum capture_availability choose_capture(const struct kernel_facts *facts,
+						const struct tracker_options *options)
+{
+	if (!options->ring_bytes)
+		return CAPTURE_UNWANTED;
+	if (sysconf(_SC_PAGESIZE) != TRACKER_PIECE_BYTES)
+		return CAPTURE_PAGE_SIZE;
+	return facts->has_loop ? CAPTURE_READY : CAPTURE_NO_LOOP;
+}
+
+static int load(struct loading *loading, const char *folder, const struct kernel_facts *facts,
+		struct fault *fault)
+{
+	int r = load_skeleton(loading, facts, fault);
+
+	if (r < 0 && loading->availability == CAPTURE_READY) {
+		/* Tracking needs less than capture. */
+		tracker_bpf__destroy(loading->skeleton);
+		loading->availability = CAPTURE_REFUSED;
+		r = load_skeleton(loading, facts, fault);
+	}
 	if (r < 0)
-		return fault_bpf(fault, r, "load");
+		return r;
 	r = fill_state(loading, fault);
 	if (r == 0)
 		r = attach(loading, fault);
 	if (r == 0)
 		r = pin(loading, folder, fault);
 	return r;
+}
+
+uint64_t set_ring_bytes(const struct tracker_options *options)
+{
+	return options->ring_bytes ? options->ring_bytes : SET_RING_BYTES_MIN;
 }
 
 int set_create(const char *folder, const struct kernel_facts *facts,
@@ -219,6 +261,8 @@ int set_create(const char *folder, const struct kernel_facts *facts,
 	if (r < 0)
 		return r;
 	pending_plan(loading.slots, count, &loading.pending_words);
+	loading.ring_bytes = set_ring_bytes(options);
+	loading.availability = choose_capture(facts, options);
 	former = libbpf_set_print(log_libbpf);
 	r = load(&loading, folder, facts, fault);
 	/* What is pinned lives on; what is not goes with its file descriptors. */

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "agent/linux/capture_internal.h"
+
 #define CHUNK_BITS ((uint64_t)TRACKER_CHUNK_WORDS * 64)
 
 static struct bitmap coarse_of(const struct tracker_set *set, unsigned int slot)
@@ -23,7 +25,7 @@ static uint64_t chunk_bits(const struct bitmap *map, uint64_t chunk)
 	return rest < CHUNK_BITS ? rest : CHUNK_BITS;
 }
 
-void merge_take(struct tracker_set *set, unsigned int slot)
+void merge_take_seen(struct tracker_set *set, unsigned int slot)
 {
 	struct bitmap dirty = set_dirty(set, slot), todo = set_todo(set, slot);
 	struct bitmap coarse = coarse_of(set, slot);
@@ -36,6 +38,11 @@ void merge_take(struct tracker_set *set, unsigned int slot)
 		bitmap_clear(&coarse, chunk, 1);
 	}
 	bitmap_move(&todo, &dirty);
+}
+
+void merge_take(struct tracker_set *set, unsigned int slot)
+{
+	merge_take_seen(set, slot);
 	pending_take(set, slot);
 }
 
@@ -71,9 +78,7 @@ int merge_find(const struct tracker_set *set, const struct tracked_disk *disk)
 	return -1;
 }
 
-/* Sets the blocks of `to` that hold any of the bytes [start, end); what is past its end is gone. */
-static void set_bytes(const struct tracker_slot *slot, struct bitmap *to, uint64_t start,
-		      uint64_t end)
+void merge_bytes(const struct tracker_slot *slot, struct bitmap *to, uint64_t start, uint64_t end)
 {
 	uint64_t block_bytes = layout_block_bytes(slot);
 	uint64_t first = start / block_bytes;
@@ -94,7 +99,7 @@ static void add_bits(const struct tracker_slot *slot, struct bitmap *to, const s
 
 	for (uint64_t at = 0; bitmap_next_run(from, at, UINT64_MAX, &first, &count);
 	     at = first + count)
-		set_bytes(slot, to, first * from_block_bytes, (first + count) * from_block_bytes);
+		merge_bytes(slot, to, first * from_block_bytes, (first + count) * from_block_bytes);
 }
 
 /* What the old programs saw issued and not yet complete: the new ones may have come too late for its
@@ -105,12 +110,12 @@ static void list_pending(const struct tracker_set *from, unsigned int slot,
 	const struct tracker_slot *old = &from->state->slots[slot];
 
 	for (uint32_t i = 0; i < old->pending_count; i++) {
-		uint64_t note =
-			__atomic_load_n(&from->pending[old->pending_first + i], __ATOMIC_SEQ_CST);
+		uint64_t note = __atomic_load_n(&from->pending[old->pending_first + i].note,
+						__ATOMIC_SEQ_CST);
 
 		if (note && note != TRACKER_PENDING_UNKNOWN)
-			set_bytes(info, todo, tracker_pending_start(note) * 512,
-				  tracker_pending_end(note) * 512);
+			merge_bytes(info, todo, tracker_pending_start(note) * 512,
+				    tracker_pending_end(note) * 512);
 	}
 }
 
@@ -144,6 +149,8 @@ void merge_disk(struct tracker_set *to, unsigned int slot, const struct tracker_
 	bits = coarse_of(from, (unsigned int)found);
 	add_bits(info, &todo, &bits, layout_block_bytes(old) * CHUNK_BITS);
 	list_pending(from, (unsigned int)found, info, &todo);
+	if (!capture_merge(to, slot, from, (unsigned int)found))
+		__atomic_fetch_or(&info->suspect, TRACKER_SUSPECT_MISSED, __ATOMIC_SEQ_CST);
 	if (info->sectors > old->sectors)
-		set_bytes(info, &todo, old->sectors * 512, info->sectors * 512);
+		merge_bytes(info, &todo, old->sectors * 512, info->sectors * 512);
 }

@@ -69,7 +69,7 @@ void pending_plan(struct tracker_slot *slots, unsigned int count, uint64_t *ret_
 
 /* No read and no write is with the driver at this moment. Where the kernel does not count (iostats off)
  * it says so too: then a miss between two takes is not made good. */
-static bool is_idle(const struct tracker_slot *slot)
+bool pending_is_idle(const struct tracker_slot *slot)
 {
 	char path[128], text[64];
 	uint64_t reads, writes;
@@ -79,38 +79,48 @@ static bool is_idle(const struct tracker_slot *slot)
 	       sscanf(text, "%lu %lu", &reads, &writes) == 2 && reads == 0 && writes == 0;
 }
 
-static void list_blocks(const struct tracker_slot *slot, struct bitmap *todo, uint64_t note)
+static void list_blocks(const struct tracker_slot *slot, struct bitmap *map, uint64_t note)
 {
 	uint64_t first = tracker_pending_start(note) >> slot->sector_shift;
 	uint64_t last = (tracker_pending_end(note) - 1) >> slot->sector_shift;
 
-	if (note == TRACKER_PENDING_UNKNOWN || first >= todo->bits)
+	if (note == TRACKER_PENDING_UNKNOWN || first >= map->bits)
 		return;
-	if (last >= todo->bits)
-		last = todo->bits - 1;
-	bitmap_set(todo, first, last - first + 1);
+	if (last >= map->bits)
+		last = map->bits - 1;
+	bitmap_set(map, first, last - first + 1);
+}
+
+void pending_mark(struct tracker_set *set, unsigned int slot, uint64_t note)
+{
+	struct tracker_slot *info = &set->state->slots[slot];
+	struct bitmap dirty = set_dirty(set, slot);
+
+	list_blocks(info, &dirty, note);
+	if (note == TRACKER_PENDING_UNKNOWN)
+		__atomic_fetch_or(&info->suspect, TRACKER_SUSPECT_MISSED, __ATOMIC_SEQ_CST);
 }
 
 void pending_take(struct tracker_set *set, unsigned int slot)
 {
 	struct tracker_slot *info = &set->state->slots[slot];
-	uint64_t *notes = set->pending + info->pending_first;
+	struct tracker_request *requests = set->pending + info->pending_first;
 	uint64_t *seen = set->pending_seen + info->pending_first;
 	struct bitmap todo = set_todo(set, slot);
 	bool has_any = false;
 
 	for (uint32_t i = 0; i < info->pending_count; i++) {
-		seen[i] = __atomic_load_n(&notes[i], __ATOMIC_SEQ_CST);
+		seen[i] = __atomic_load_n(&requests[i].note, __ATOMIC_SEQ_CST);
 		if (!seen[i])
 			continue;
 		has_any = true;
 		list_blocks(info, &todo, seen[i]);
 	}
 	/* In this order: what was noted before the disk was idle has completed. */
-	if (!has_any || !is_idle(info))
+	if (!has_any || !pending_is_idle(info))
 		return;
 	for (uint32_t i = 0; i < info->pending_count; i++) {
-		if (!seen[i] || !__atomic_compare_exchange_n(&notes[i], &seen[i], 0, false,
+		if (!seen[i] || !__atomic_compare_exchange_n(&requests[i].note, &seen[i], 0, false,
 							     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
 		if (seen[i] == TRACKER_PENDING_UNKNOWN)

@@ -15,8 +15,8 @@
 
 #include "agent/platform.h"
 
-const char *const set_map_names[SET_MAPS] = {"state", "dirty",	 "coarse",
-					     "todo",  "pending", "percpu"};
+const char *const set_map_names[SET_MAPS] = {"state",	"dirty",  "coarse", "todo",
+					     "pending", "percpu", "ring"};
 const char *const set_program_names[TRACKER_PROGRAMS] = {"complete_1", "complete_2", "complete_3",
 							 "issue"};
 
@@ -60,10 +60,11 @@ void set_close(struct tracker_set *set)
 	if (set->state) {
 		unmap(set->dirty, set->state->header.dirty_words * sizeof(uint64_t));
 		unmap(set->todo, set->state->header.dirty_words * sizeof(uint64_t));
-		unmap(set->pending, set->state->header.pending_words * sizeof(uint64_t));
+		unmap(set->pending, set->state->header.pending_words * sizeof(*set->pending));
 		unmap(set->coarse, set->state->header.coarse_words * sizeof(uint64_t));
 		unmap(set->state, sizeof(*set->state));
 	}
+	capture_ring_unmap(&set->ring);
 	free(set->pending_seen);
 	for (int i = 0; i < SET_MAPS; i++)
 		close_fd(&set->map_fds[i]);
@@ -98,6 +99,24 @@ static int stale(struct fault *fault, const char *format, ...)
 			 text);
 }
 
+static uint32_t map_type(enum set_map which)
+{
+	switch (which) {
+	case SET_PERCPU:
+		return BPF_MAP_TYPE_PERCPU_ARRAY;
+	case SET_RING:
+		return BPF_MAP_TYPE_RINGBUF;
+	case SET_STATE:
+	case SET_DIRTY:
+	case SET_COARSE:
+	case SET_TODO:
+	case SET_PENDING:
+	case SET_MAPS:
+		break;
+	}
+	return BPF_MAP_TYPE_ARRAY;
+}
+
 /* Opens a map's pin, checks its shape, and maps it unless ret_data is NULL. */
 static int open_map(struct tracker_set *set, const char *folder, enum set_map which,
 		    uint32_t value_size, uint64_t entries, void **ret_data, struct fault *fault)
@@ -114,11 +133,20 @@ static int open_map(struct tracker_set *set, const char *folder, enum set_map wh
 	if (bpf_obj_get_info_by_fd(fd, &info, &size) < 0)
 		return stale(fault, "map %s: %s", set_map_names[which], strerror(errno));
 	if (info.value_size != value_size || info.max_entries != entries ||
-	    info.type != (which == SET_PERCPU ? BPF_MAP_TYPE_PERCPU_ARRAY : BPF_MAP_TYPE_ARRAY))
+	    info.type != map_type(which))
 		return stale(fault, "map %s is not of the kind or size that this agent knows",
 			     set_map_names[which]);
 	if (which != SET_STATE && info.id != set->state->header.map_ids[which])
 		return stale(fault, "map %s belongs to something else", set_map_names[which]);
+	if (which == SET_RING) {
+		int r = capture_ring_map(fd, entries, &set->ring);
+
+		if (r < 0)
+			return fault_set(fault, FAULT_STOP, -r, "cannot map the tracker's ring: %s",
+					 strerror(-r));
+		set->bytes += entries;
+		return 0;
+	}
 	if (!ret_data) {
 		set->bytes += bytes * (uint64_t)libbpf_num_possible_cpus();
 		return 0;
@@ -145,7 +173,10 @@ static int check_header(const struct tracker_set *set, struct fault *fault)
 	if (header->slots == 0 || header->slots > TRACKER_SLOTS_MAX ||
 	    header->dirty_words > SET_BITMAP_BYTES_MAX / sizeof(uint64_t) ||
 	    header->coarse_words > header->dirty_words ||
-	    header->pending_words > SET_BITMAP_BYTES_MAX / sizeof(uint64_t))
+	    header->pending_words > SET_BITMAP_BYTES_MAX / sizeof(struct tracker_request) ||
+	    set->state->capture.ring_bytes > SET_RING_BYTES_MAX ||
+	    set->state->capture.mode < TRACKER_CAPTURE_OFF ||
+	    set->state->capture.mode > TRACKER_CAPTURE_FULL)
 		return stale(fault, "its header makes no sense");
 	for (unsigned int i = 0; i < header->slots; i++) {
 		const struct tracker_slot *slot = &set->state->slots[i];
@@ -212,10 +243,12 @@ static int open_all(struct tracker_set *set, const char *folder, enum tracker_br
 		r = open_map(set, folder, SET_TODO, sizeof(uint64_t), header->dirty_words,
 			     (void **)&set->todo, fault);
 	if (r == 0)
-		r = open_map(set, folder, SET_PENDING, sizeof(uint64_t), header->pending_words,
+		r = open_map(set, folder, SET_PENDING, sizeof(*set->pending), header->pending_words,
 			     (void **)&set->pending, fault);
 	if (r == 0)
 		r = open_map(set, folder, SET_PERCPU, sizeof(struct tracker_cpu), 1, NULL, fault);
+	if (r == 0)
+		r = open_map(set, folder, SET_RING, 0, set->state->capture.ring_bytes, NULL, fault);
 	if (r == 0)
 		r = open_programs(set, folder, fault);
 	if (r < 0)

@@ -18,12 +18,17 @@
 #include <stdint.h>
 
 #include "agent/bpf/tracker_shared.h"
+#include "agent/linux/capture_ring.h"
 #include "agent/tracker.h"
 #include "common/fault.h"
 
 #define SET_PATH_MAX 512
 /* So that a slot's place in the maps fits 32 bits with room to spare. */
 #define SET_BITMAP_BYTES_MAX (256ull << 20)
+/* The kernel takes no larger one (with pages of 4096 bytes). */
+#define SET_RING_BYTES_MAX (1ull << 31)
+/* Where nobody wants to capture: a ring cannot be smaller. */
+#define SET_RING_BYTES_MIN 4096u
 
 enum set_map {
 	SET_STATE,
@@ -32,6 +37,7 @@ enum set_map {
 	SET_TODO,
 	SET_PENDING,
 	SET_PERCPU,
+	SET_RING,
 	SET_MAPS,
 };
 
@@ -41,7 +47,9 @@ struct tracker_set {
 	int program_fds[TRACKER_PROGRAMS];
 	int link_fds[TRACKER_PROGRAMS];
 	struct tracker_state *state;
-	uint64_t *dirty, *coarse, *todo, *pending;
+	uint64_t *dirty, *coarse, *todo;
+	struct tracker_request *pending;
+	struct capture_ring ring;
 	uint64_t *pending_seen; /* by a take, in ordinary memory */
 	uint64_t bytes;		/* of kernel memory, all maps */
 };
@@ -62,6 +70,7 @@ struct kernel_facts {
 	uint8_t op_kinds[256]; /* enum tracker_op_kind */
 	uint8_t op_read;
 	bool issue_has_queue; /* block_rq_issue(queue, request), until 5.11 */
+	bool has_loop;	      /* bpf_loop, since 5.17 */
 };
 
 struct btf;
@@ -95,12 +104,19 @@ void pending_plan(struct tracker_slot *slots, unsigned int count, uint64_t *ret_
 /* What is on its way, or completed without being seen, goes to todo; it leaves the map only when it is
  * certain that it has completed. */
 void pending_take(struct tracker_set *set, unsigned int slot);
+/* Sets the dirty bits of a note, or makes the disk suspect where it has no address. */
+void pending_mark(struct tracker_set *set, unsigned int slot, uint64_t note);
+/* No read and no write is with the driver at this moment. */
+bool pending_is_idle(const struct tracker_slot *slot);
 
 /* --- tracker_load.c: a new set ------------------------------------------------------------------- */
 
+/* Of the ring's map. */
+uint64_t set_ring_bytes(const struct tracker_options *options);
 /* Of the BPF object in this agent. */
 uint64_t set_programs_hash(void);
 /* Loads, attaches and pins a set in `folder`, which must not exist. */
+/* Where the kernel refuses the code that captures, it is loaded without: tracker_capture.availability says so. */
 int set_create(const char *folder, const struct kernel_facts *facts,
 	       const struct tracker_options *options, const struct tracked_disk *disks,
 	       unsigned int count, struct fault *fault);
@@ -161,8 +177,12 @@ int merge_find(const struct tracker_set *set, const struct tracked_disk *disk);
  * the new set, which is tracking already: dirty and todo into todo, memory, suspicions. */
 void merge_disk(struct tracker_set *to, unsigned int slot, const struct tracker_set *from,
 		const struct tracked_disk *disk, enum tracker_broken broken);
-/* take(): chunks of the coarse map and dirty bits of a slot into todo. */
+/* take(): chunks of the coarse map and dirty bits of a slot into todo; and requests on their way. */
 void merge_take(struct tracker_set *set, unsigned int slot);
+/* ... without these. */
+void merge_take_seen(struct tracker_set *set, unsigned int slot);
+/* Sets the blocks of `to` that hold any of the bytes [start, end); what is past its end is gone. */
+void merge_bytes(const struct tracker_slot *slot, struct bitmap *to, uint64_t start, uint64_t end);
 /* Bits that are set in dirty, chunks counted in full where they are not set there as well. */
 uint64_t merge_count_dirty(const struct tracker_set *set, unsigned int slot);
 
@@ -171,8 +191,12 @@ uint64_t merge_count_dirty(const struct tracker_set *set, unsigned int slot);
 /* Reads one block of the disk with O_DIRECT: every program must see it, with the right address. */
 int selftest_read(struct tracker_set *set, const struct kernel_facts *facts,
 		  const struct tracked_disk *disk, struct fault *fault);
-/* Writes a block of a file in state_folder and looks for its dirty bit, if it lies on a tracked disk.
- * *ret_was_run says whether it did. */
+/* One read of length bytes with O_DIRECT, the programs armed: state->selftest.seen says what they saw. 0 or
+ * -errno. */
+int selftest_probe(struct tracker_set *set, int fd, const struct tracked_disk *disk,
+		   uint64_t offset, uint32_t length, void *buffer);
+/* Writes a block of a file in state_folder and looks for its dirty bit, or while capture is on for its bytes
+ * in the ring, if it lies on a tracked disk. *ret_was_run says whether it did. */
 int selftest_canary(struct tracker_set *set, const char *state_folder, bool *ret_was_run,
 		    struct fault *fault);
 

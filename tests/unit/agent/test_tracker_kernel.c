@@ -93,7 +93,7 @@ static void operations_go_by_their_names(void **state)
 	assert_int_equal(facts.op_kinds[3], TRACKER_OP_RANGES);
 	assert_int_equal(facts.op_kinds[5], TRACKER_OP_RANGES);
 	assert_int_equal(facts.op_kinds[7], TRACKER_OP_APPEND);
-	assert_int_equal(facts.op_kinds[9], TRACKER_OP_WRITE);
+	assert_int_equal(facts.op_kinds[9], TRACKER_OP_ZEROES);
 	assert_int_equal(facts.op_kinds[15], TRACKER_OP_NONE);
 	assert_int_equal(facts.op_kinds[17], TRACKER_OP_ZONE_RESET);
 	assert_int_equal(facts.op_kinds[34], TRACKER_OP_COMMAND_IN);
@@ -119,7 +119,7 @@ static void old_kernels_names_are_known(void **state)
 	(void)state;
 	assert_int_equal(look("req_opf", ops_old, request, queue_request, &facts), 0);
 	assert_true(facts.issue_has_queue);
-	assert_int_equal(facts.op_kinds[7], TRACKER_OP_WRITE);
+	assert_int_equal(facts.op_kinds[7], TRACKER_OP_SAME);
 	assert_int_equal(facts.op_kinds[15], TRACKER_OP_ZONE_RESET);
 	assert_int_equal(facts.op_kinds[32], TRACKER_OP_COMMAND_IN);
 	assert_int_equal(facts.op_kinds[33], TRACKER_OP_COMMAND_OUT);

@@ -147,7 +147,7 @@ static void make_set(struct tracker_set *set, const struct tracked_disk *disk,
 	set->dirty = calloc(dirty_words, 8);
 	set->todo = calloc(dirty_words, 8);
 	set->coarse = calloc(coarse_words, 8);
-	set->pending = calloc(PENDING, 8);
+	set->pending = calloc(PENDING, sizeof(*set->pending));
 	set->pending_seen = calloc(PENDING, 8);
 	set->state->slots[0].pending_count = PENDING;
 	set->state->slots[0].pending_tags = PENDING;
@@ -194,8 +194,8 @@ static void what_is_on_its_way_is_listed_by_every_take(void **state)
 	disk.major = 4095; /* no such disk: never idle */
 	make_set(&set, &disk, 16 << 20);
 	todo = set_todo(&set, 0);
-	set.pending[1] = tracker_pending(80, 97);
-	set.pending[3] = TRACKER_PENDING_UNKNOWN;
+	set.pending[1].note = tracker_pending(80, 97);
+	set.pending[3].note = TRACKER_PENDING_UNKNOWN;
 	for (int round = 0; round < 2; round++) {
 		merge_take(&set, 0);
 		assert_int_equal(bitmap_count(&todo), 3);
@@ -203,7 +203,7 @@ static void what_is_on_its_way_is_listed_by_every_take(void **state)
 		bitmap_clear(&todo, 0, todo.bits);
 	}
 	assert_int_equal(set.state->slots[0].suspect, 0);
-	set.pending[1] = 0;
+	set.pending[1].note = 0;
 	merge_take(&set, 0);
 	assert_true(bitmap_is_empty(&todo));
 	free_set(&set);
@@ -231,7 +231,7 @@ static void merge_lists_what_the_old_set_saw_on_its_way(void **state)
 	(void)state;
 	make_set(&old, &disk, 16 << 20);
 	make_set(&new, &disk, 16 << 20);
-	old.pending[2] = tracker_pending(160, 168);
+	old.pending[2].note = tracker_pending(160, 168);
 	merge_disk(&new, 0, &old, &disk, TRACKER_BROKEN_FRESH);
 	todo = set_todo(&new, 0);
 	assert_int_equal(bitmap_count(&todo), 1);
