@@ -137,6 +137,12 @@ $(BUILD)/tests/tools/%: $(BUILD)/obj/tests/tools/%.o $(BUILD)/libagent.a $(BUILD
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LDLIBS)
+# The disk's own record of its writes, below a loop disk (tests/oracle).
+ORACLE := $(BUILD)/tests/oracle/nbdkit-oracle-plugin.so
+$(ORACLE): tests/oracle/oracle_plugin.c tests/oracle/oracle_log.h
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -fsanitize%,$(ALL_CFLAGS)) -fPIC -shared -o $@ $< $(call pkg,--libs,libxxhash)
 $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libreceiver.a $(BUILD)/libcommon.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -157,7 +163,7 @@ check: deps
 check-unit: all $(UNIT_TESTS)
 	$(Q)tests/run.sh unit $(UNIT_TESTS)
 
-check-integration: all $(TOOLS)
+check-integration: all $(TOOLS) $(ORACLE)
 	$(Q)tests/run.sh integration $(sort $(wildcard tests/integration/test-*.sh))
 
 # Fuzzing: each tests/fuzz/fuzz_X.c with libFuzzer, in a build of its own (clang, sanitizers).

@@ -24,12 +24,8 @@
 #include "agent/capture.h"
 #include "common/log.h"
 #include "common/os_clock.h"
+#include "tests/tools/capture_log.h"
 #include "tests/tools/tracker_tool.h"
-
-struct log_head {
-	uint32_t kind, disk;
-	uint64_t offset, length, position, end, holes;
-};
 
 static struct tracker *tracker;
 static struct capture *capture;
@@ -64,7 +60,7 @@ static void write_zeroes(int fd, uint64_t length, uint64_t offset)
 	}
 }
 
-static void apply_record(const struct log_head *head, const uint8_t *data)
+static void apply_record(const struct capture_log_head *head, const uint8_t *data)
 {
 	if (head->kind == CAPTURE_ZERO)
 		write_zeroes(images[head->disk], head->length, head->offset);
@@ -86,13 +82,13 @@ static void open_images(const char *name, unsigned int count)
 
 static void put(const struct capture_record *record)
 {
-	struct log_head head = {.kind = record->kind,
-				.disk = record->disk,
-				.offset = record->offset,
-				.length = record->length,
-				.position = record->position,
-				.end = record->end,
-				.holes = record->holes};
+	struct capture_log_head head = {.kind = record->kind,
+					.disk = record->disk,
+					.offset = record->offset,
+					.length = record->length,
+					.position = record->position,
+					.end = record->end,
+					.holes = record->holes};
 
 	if (!log_file) {
 		apply_record(&head, record->data);
@@ -250,7 +246,7 @@ static int apply(char **argv)
 	static uint8_t data[CAPTURE_PIECE_BYTES];
 	FILE *file = fopen(next(&argv), "r");
 	uint64_t most = strtoull(next(&argv), NULL, 0), done = 0;
-	struct log_head head;
+	struct capture_log_head head;
 
 	while (*argv && disk_count < TRACKER_DISKS_MAX) {
 		images[disk_count] = open(*argv++, O_RDWR | O_CLOEXEC);
