@@ -23,12 +23,13 @@
 #include <unistd.h>
 
 #include "common/os_file.h"
-#include "receiver/target_auto_server.h"
+#include "receiver/nbdkit_server.h"
 #include "receiver/target_ops.h"
 
-#define URI_START   "nbd+unix:///?socket="
 #define FOLDER_MODE 0700
 #define FILE_MODE   0600
+
+#define AUTO_ARGUMENTS 6
 
 /* What prepare_file finds out. */
 struct auto_file {
@@ -67,10 +68,23 @@ static int make_paths(const char *folder, const char *name, struct auto_paths *r
 	return 0;
 }
 
-static struct target_server server_of(const struct auto_paths *paths)
+/* The nbdkit of these paths; arguments has room for AUTO_ARGUMENTS, and lives as long as it. */
+static struct nbdkit_server server_of(const struct auto_paths *paths,
+				      const char *arguments[AUTO_ARGUMENTS])
 {
-	return (struct target_server){
-		.file_path = paths->raw, .socket_path = paths->socket, .pid_path = paths->pid};
+	unsigned int used = 0;
+
+	/* Four threads a connection: more only cost context switches when measured on two cores. */
+	arguments[used++] = "--threads=4";
+	arguments[used++] = "--unix";
+	arguments[used++] = paths->socket;
+	arguments[used++] = "file";
+	arguments[used++] = paths->raw;
+	arguments[used++] = NULL;
+	return (struct nbdkit_server){.what = paths->raw,
+				      .socket_path = paths->socket,
+				      .pid_path = paths->pid,
+				      .arguments = arguments};
 }
 
 /* Whoever forgets a target removes its lock file: a lock on a removed file is worth nothing. */
@@ -140,29 +154,12 @@ static void fill_info(struct target *target, const struct auto_paths *paths, con
 {
 	struct target_info *info = &target->info;
 
-	snprintf(info->text, sizeof(info->text), "%s", uri);
+	snprintf(info->text, sizeof(info->text), "%.*s", (int)sizeof(info->text) - 1, uri);
 	snprintf(info->path, sizeof(info->path), "%.*s", (int)sizeof(info->path) - 1, paths->raw);
 	memcpy(info->file_identity, file->identity, sizeof(info->file_identity));
 	info->is_known_zero =
 		file->is_hole; /* the file is ours, and knows better than the server */
 	info->is_foreign = false;
-}
-
-/* Any byte of a path that means something in a URI becomes %XX. */
-static void append_escaped(char *text, size_t size, const char *path)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				    "/._-~:@";
-	size_t used = strlen(text);
-
-	for (; *path && used + sizeof("%XX") <= size; path++) {
-		if (strchr(plain, *path))
-			text[used++] = *path;
-		else
-			used += (size_t)snprintf(text + used, size - used, "%%%02X",
-						 (unsigned char)*path);
-	}
-	text[used] = '\0';
 }
 
 /* From here on there may be writes under way, until target_close says otherwise. */
@@ -178,19 +175,20 @@ static int begin_use(struct target *target, const struct auto_paths *paths, stru
 static int open_locked(const char *folder, const struct auto_paths *paths, uint64_t size_bytes,
 		       struct target **ret_target, struct fault *fault)
 {
-	struct target_server server = server_of(paths);
-	char uri[sizeof(URI_START) + 3 * sizeof(paths->socket)] = URI_START;
-	enum target_server_use use = os_file_exists(paths->clean) ? TARGET_SERVER_REUSE
-								  : TARGET_SERVER_RESTART;
+	const char *arguments[AUTO_ARGUMENTS];
+	struct nbdkit_server server = server_of(paths, arguments);
+	char uri[NBDKIT_URI_MAX];
+	enum nbdkit_server_use use = os_file_exists(paths->clean) ? NBDKIT_SERVER_REUSE
+								  : NBDKIT_SERVER_RESTART;
 	struct target *target;
 	struct auto_file file = {0};
 	int error = prepare_file(folder, paths->raw, size_bytes, &file, fault);
 
 	if (!error)
-		error = target_server_ensure(&server, use, fault);
+		error = nbdkit_server_ensure(&server, use, fault);
 	if (error)
 		return error;
-	append_escaped(uri, sizeof(uri), paths->socket);
+	nbdkit_server_uri(paths->socket, uri, sizeof(uri));
 	error = target_nbd_open(uri, size_bytes, &target, fault);
 	if (error)
 		return error;
@@ -246,7 +244,8 @@ int target_auto_forget(const char *storage_folder, const char *name, bool remove
 		       struct fault *fault)
 {
 	struct auto_paths paths;
-	struct target_server server;
+	const char *arguments[AUTO_ARGUMENTS];
+	struct nbdkit_server server;
 	int lock_fd;
 	int error = make_paths(storage_folder, name, &paths, fault);
 
@@ -257,8 +256,8 @@ int target_auto_forget(const char *storage_folder, const char *name, bool remove
 	error = lock_name(&paths, &lock_fd, fault);
 	if (error)
 		return error;
-	server = server_of(&paths);
-	error = target_server_end(&server, fault);
+	server = server_of(&paths, arguments);
+	error = nbdkit_server_end(&server, fault);
 	if (!error)
 		unlink(paths.clean);
 	if (!error && remove_data)

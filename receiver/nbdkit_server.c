@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Starting, finding again and ending the nbdkit of an auto target.
+ * Starting, finding again and ending an nbdkit.
  *
  * nbdkit goes into the background by itself once its socket listens, so it belongs to nobody and a
- * receiver that restarts finds it again. It is ours when the process of the pid file has our socket's
+ * receiver that restarts finds it again. It is ours when the process of the pid file has the pid file's
  * path among its arguments; a pid that was given to another program meanwhile is left alone.
  */
-#include "receiver/target_auto_server.h"
+#include "receiver/nbdkit_server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +46,7 @@ static bool has_argument(const char *arguments, size_t size, const char *needle)
 	return false;
 }
 
-static bool is_our_server(const struct target_server *server, pid_t pid)
+static bool is_our_server(const struct nbdkit_server *server, pid_t pid)
 {
 	char path[64];
 	char *arguments;
@@ -56,13 +56,13 @@ static bool is_our_server(const struct target_server *server, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
 	if (os_file_read(path, CMDLINE_MAX, &arguments, &size) != 0)
 		return false;
-	is_ours = has_argument(arguments, size, server->socket_path);
+	is_ours = has_argument(arguments, size, server->pid_path);
 	free(arguments);
 	return is_ours;
 }
 
 /* The running server's pid, or 0. */
-static pid_t find_server(const struct target_server *server)
+static pid_t find_server(const struct nbdkit_server *server)
 {
 	char *text;
 	size_t size;
@@ -77,12 +77,15 @@ static pid_t find_server(const struct target_server *server)
 	return (pid_t)pid;
 }
 
-static bool does_answer(const struct target_server *server)
+static bool does_answer(const struct nbdkit_server *server)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	bool is_connected;
+	int fd;
 
+	if (!server->socket_path)
+		return find_server(server) != 0; /* the pid file is written when it listens */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return false;
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", server->socket_path);
@@ -110,14 +113,14 @@ static bool wait_end(int pidfd, uint64_t deadline_ns)
 	}
 }
 
-static int end_process(const struct target_server *server, pid_t pid, struct fault *fault)
+static int end_process(const struct nbdkit_server *server, pid_t pid, struct fault *fault)
 {
 	/* The pidfd is taken before the look at the arguments: from then on the signal cannot hit another
 	 * process that got the number. */
 	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	bool is_over = pidfd < 0 || !is_our_server(server, pid);
 
-	if (!is_over) {
+	if (!is_over && !server->is_expendable) {
 		syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0);
 		syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0); /* or it would not hear */
 		is_over = wait_end(pidfd, os_monotonic_ns() + END_NS);
@@ -131,37 +134,49 @@ static int end_process(const struct target_server *server, pid_t pid, struct fau
 	if (!is_over)
 		return fault_set(fault, FAULT_STOP, EBUSY,
 				 "the nbdkit of %s (pid %d) cannot be ended: is its storage stuck?",
-				 server->file_path, (int)pid);
+				 server->what, (int)pid);
 	return 0;
 }
 
-int target_server_end(const struct target_server *server, struct fault *fault)
+int nbdkit_server_end(const struct nbdkit_server *server, struct fault *fault)
 {
 	pid_t pid = find_server(server);
 	int error = pid ? end_process(server, pid, fault) : 0;
 
 	if (error)
 		return error;
-	unlink(server->socket_path);
+	if (server->socket_path)
+		unlink(server->socket_path);
 	unlink(server->pid_path);
 	return 0;
+}
+
+/* The environment with another TMPDIR; NULL: no memory. The caller frees the array and *ret_variable. */
+static char **environment_with_folder(const char *folder, char **ret_variable)
+{
+	size_t count = 0, used = 0;
+	char **list;
+
+	while (environ[count])
+		count++;
+	list = calloc(count + 2, sizeof(*list));
+	if (!list || asprintf(ret_variable, "TMPDIR=%s", folder) < 0) {
+		free(list);
+		return NULL;
+	}
+	list[used++] = *ret_variable;
+	for (size_t i = 0; i < count; i++)
+		if (strncmp(environ[i], "TMPDIR=", strlen("TMPDIR=")) != 0)
+			list[used++] = environ[i];
+	return list;
 }
 
 /* Runs nbdkit, whose standard error goes into output_fd. The child gets a clean set of signals (the
  * receiver's threads block them) and a session of its own, so that ^C in the receiver's terminal does
  * not reach it. */
-static int spawn_nbdkit(const struct target_server *server, int output_fd, pid_t *ret_pid)
+static int spawn_with(char *const *arguments, char *const *environment, int output_fd,
+		      pid_t *ret_pid)
 {
-	/* Four threads a connection: more only cost context switches when measured on two cores. */
-	char *const arguments[] = {(char *)"nbdkit",
-				   (char *)"--threads=4",
-				   (char *)"--unix",
-				   (char *)server->socket_path,
-				   (char *)"--pidfile",
-				   (char *)server->pid_path,
-				   (char *)"file",
-				   (char *)server->file_path,
-				   NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t none, all;
@@ -178,10 +193,30 @@ static int spawn_nbdkit(const struct target_server *server, int output_fd, pid_t
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, output_fd, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, output_fd, STDERR_FILENO);
-	error = posix_spawnp(ret_pid, arguments[0], &actions, &attributes, arguments, environ);
+	error = posix_spawnp(ret_pid, arguments[0], &actions, &attributes, arguments, environment);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attributes);
 	return -error;
+}
+
+static int spawn_nbdkit(const struct nbdkit_server *server, int output_fd, pid_t *ret_pid)
+{
+	char *arguments[NBDKIT_ARGUMENTS_MAX + 4] = {(char *)"nbdkit", (char *)"--pidfile",
+						     (char *)server->pid_path};
+	char **environment = NULL, *variable = NULL;
+	int error;
+
+	for (unsigned int i = 0; i < NBDKIT_ARGUMENTS_MAX && server->arguments[i]; i++)
+		arguments[3 + i] = (char *)server->arguments[i];
+	if (server->scratch_folder) {
+		environment = environment_with_folder(server->scratch_folder, &variable);
+		if (!environment)
+			return -ENOMEM;
+	}
+	error = spawn_with(arguments, environment ? environment : environ, output_fd, ret_pid);
+	free(environment);
+	free(variable);
+	return error;
 }
 
 /* Keeps the beginning of what comes out of fd until it ends or the deadline passes; line ends become
@@ -215,7 +250,7 @@ static int wait_exit(pid_t pid)
 	return status;
 }
 
-static int start_server(const struct target_server *server, struct fault *fault)
+static int start_server(const struct nbdkit_server *server, struct fault *fault)
 {
 	uint64_t deadline_ns = os_monotonic_ns() + START_NS;
 	char output[ERROR_OUTPUT_MAX] = "";
@@ -242,8 +277,8 @@ static int start_server(const struct target_server *server, struct fault *fault)
 	while (!find_server(server) || !does_answer(server)) {
 		if (os_monotonic_ns() > deadline_ns)
 			return fault_set(fault, FAULT_RETRY, ETIMEDOUT,
-					 "nbdkit was started and does not answer on %s",
-					 server->socket_path);
+					 "nbdkit was started and does not answer: see %s",
+					 server->pid_path);
 		os_sleep_ns(LOOK_AGAIN_NS);
 	}
 	return 0;
@@ -251,7 +286,7 @@ static int start_server(const struct target_server *server, struct fault *fault)
 
 /* Something answers, and the pid file does not lead to it. A process that was killed may answer for a
  * moment longer, with its first thread already gone. */
-static bool is_unknown_alive(const struct target_server *server)
+static bool is_unknown_alive(const struct nbdkit_server *server)
 {
 	uint64_t deadline_ns = os_monotonic_ns() + UNKNOWN_NS;
 
@@ -263,7 +298,12 @@ static bool is_unknown_alive(const struct target_server *server)
 	return false;
 }
 
-int target_server_ensure(const struct target_server *server, enum target_server_use use,
+bool nbdkit_server_is_alive(const struct nbdkit_server *server)
+{
+	return find_server(server) != 0;
+}
+
+int nbdkit_server_ensure(const struct nbdkit_server *server, enum nbdkit_server_use use,
 			 struct fault *fault)
 {
 	bool is_running;
@@ -274,12 +314,31 @@ int target_server_ensure(const struct target_server *server, enum target_server_
 				 "a server that is not known by %s answers on %s: end it by hand",
 				 server->pid_path, server->socket_path);
 	is_running = find_server(server) != 0;
-	if (is_running && use == TARGET_SERVER_REUSE && does_answer(server))
+	if (is_running && use == NBDKIT_SERVER_REUSE && does_answer(server))
 		return 0;
-	if (is_running && use == TARGET_SERVER_RESTART)
+	if (is_running && use == NBDKIT_SERVER_RESTART)
 		log_info("%s: its last user did not wait for all its writes: nbdkit is ended and "
 			 "started anew",
-			 server->file_path);
-	error = target_server_end(server, fault);
+			 server->what);
+	error = nbdkit_server_end(server, fault);
 	return error ? error : start_server(server, fault);
+}
+
+/* Any byte of a path that means something in a URI becomes %XX. */
+void nbdkit_server_uri(const char *socket_path, char *ret_uri, size_t size)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "/._-~:@";
+	size_t used;
+
+	snprintf(ret_uri, size, "nbd+unix:///?socket=");
+	used = strlen(ret_uri);
+	for (; *socket_path && used + sizeof("%XX") <= size; socket_path++) {
+		if (strchr(plain, *socket_path))
+			ret_uri[used++] = *socket_path;
+		else
+			used += (size_t)snprintf(ret_uri + used, size - used, "%%%02X",
+						 (unsigned char)*socket_path);
+	}
+	ret_uri[used] = '\0';
 }
