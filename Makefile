@@ -18,6 +18,7 @@ DESTDIR ?=
 SBINDIR ?= $(PREFIX)/sbin
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
+LIBDIR ?= $(PREFIX)/lib/blkferry
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
 
@@ -66,12 +67,14 @@ RECEIVER_LDLIBS = $(call pkg,--libs,$(RECEIVER_LIBS)) $(COMMON_LDLIBS)
 COMMON_SRC := $(wildcard common/*.c)
 AGENT_SRC := $(wildcard agent/*.c agent/linux/*.c agent/cli/*.c)
 RECEIVER_SRC := $(wildcard receiver/*.c)
+VIEW_PLUGIN_SRC := $(wildcard receiver/view_plugin/*.c)
 CLI_SRC := $(wildcard receiver/cli/*.c)
 BPF_SRC := $(wildcard agent/bpf/*.bpf.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 SKELETONS := $(patsubst agent/bpf/%.bpf.c,$(BUILD)/bpf/%.skel.h,$(BPF_SRC))
 
-PROGRAMS := $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(BUILD)/blkferry
+VIEW_PLUGIN := $(BUILD)/nbdkit-blkferry-plugin.so
+PROGRAMS := $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(BUILD)/blkferry $(VIEW_PLUGIN)
 
 all: $(PROGRAMS)
 # Made on the way, and kept: or they would be made again each time.
@@ -85,7 +88,8 @@ $(BUILD)/obj/%.o: %.c
 
 $(BUILD)/libcommon.a: $(call obj,$(COMMON_SRC))
 $(BUILD)/libagent.a: $(call obj,$(filter-out agent/main.c,$(AGENT_SRC)))
-$(BUILD)/libreceiver.a: $(call obj,$(filter-out receiver/main.c,$(RECEIVER_SRC)))
+$(BUILD)/libreceiver.a: $(call obj,$(filter-out receiver/main.c,$(RECEIVER_SRC)) \
+	$(filter-out %/plugin.c,$(VIEW_PLUGIN_SRC)))
 $(BUILD)/lib%.a:
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
@@ -101,6 +105,18 @@ $(BUILD)/blkferry-receiver: $(call obj,receiver/main.c) $(BUILD)/libreceiver.a $
 $(BUILD)/blkferry: $(call obj,$(CLI_SRC)) $(BUILD)/libcommon.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LDLIBS)
+
+# What nbdkit loads for views: position-independent, and without sanitizers, which nbdkit does not have.
+pic = $(patsubst %.c,$(BUILD)/obj-pic/%.o,$(1))
+$(BUILD)/obj-pic/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out $(SANFLAGS),$(ALL_CFLAGS)) -fPIC -c -o $@ $<
+
+$(VIEW_PLUGIN): $(call pic,$(VIEW_PLUGIN_SRC) receiver/target_nbd_connect.c common/fault.c \
+		common/os_clock.c common/os_thread.c)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(filter-out $(SANFLAGS),$(ALL_LDFLAGS)) -shared -o $@ $^ $(call pkg,--libs,libnbd)
 
 # The BPF programs: one object, turned into a header that the agent embeds.
 $(BUILD)/bpf/%.bpf.o: agent/bpf/%.bpf.c $(wildcard agent/bpf/*.h)
@@ -225,6 +241,8 @@ install: all
 		$(addprefix $(DESTDIR)$(MANDIR)/man,1 5 7 8) $(DESTDIR)$(SYSCONFDIR)/blkferry
 	install -m 755 $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(DESTDIR)$(SBINDIR)
 	install -m 755 $(BUILD)/blkferry $(DESTDIR)$(BINDIR)
+	install -d $(DESTDIR)$(LIBDIR)
+	install -m 755 $(VIEW_PLUGIN) $(DESTDIR)$(LIBDIR)
 	install -m 644 packaging/systemd/*.service $(DESTDIR)$(UNITDIR)
 	sed -i 's|/usr/sbin/|$(SBINDIR)/|' $(DESTDIR)$(UNITDIR)/blkferry-agent.service \
 		$(DESTDIR)$(UNITDIR)/blkferry-receiver.service
@@ -240,4 +258,4 @@ install: all
 clean:
 	rm -rf build build-san build-tsan build-fuzz
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/obj-pic -name '*.d' 2>/dev/null)

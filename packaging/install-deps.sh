@@ -11,9 +11,9 @@ set -eu
 
 build="gcc make clang llvm libc6-dev linux-libc-dev pkg-config bpftool libbpf-dev libelf-dev
 zlib1g-dev libssl-dev liblz4-dev libzstd-dev liburing-dev libinih-dev libxxhash-dev libjansson-dev
-libnbd-dev nbdkit libsystemd-dev"
+libnbd-dev nbdkit nbdkit-plugin-dev libsystemd-dev"
 tests="libcmocka-dev libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck
-libnbd-bin nbdkit-plugin-dev fuse3 qemu-utils fio faketime jq mount util-linux fdisk iproute2 procps e2fsprogs
+libnbd-bin fuse3 qemu-utils fio faketime jq mount util-linux fdisk iproute2 procps e2fsprogs
 xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db mandoc"
 vm="qemu-system-x86 busybox-static cpio xz-utils zstd kmod"
 
