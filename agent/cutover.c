@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/cutover_internal.h"
+#include "agent/stream.h"
 #include "common/log.h"
 #include "common/os_clock.h"
 #include "common/units.h"
@@ -208,6 +209,32 @@ static int drain_by_comparing(struct cutover *cutover, struct fault *fault)
 	return error;
 }
 
+/* The ring's rest, and blocks that are no part of it; until the receiver has applied all of it. */
+static int drain_stream(struct cutover *cutover, struct fault *fault)
+{
+	struct replicator *replicator = cutover->replicator;
+	struct source *source = replicator->source;
+	uint64_t lag = stream_lag_bytes(session_stream(replicator->session));
+
+	for (unsigned int round = 0; round < DRAIN_ROUNDS; round++) {
+		int error = check_deadline(cutover, "draining", fault);
+
+		if (!error)
+			error = replicator_ship(replicator, fault);
+		if (error && error != -EINTR)
+			return error;
+		if (!replicator_is_streaming(replicator))
+			return fault_set(fault, FAULT_STOP, EAGAIN,
+					 "the stream broke while everything was frozen");
+		if (!error && !source_todo_bytes(source) && !source_dirty_bytes(source))
+			return cutover_step_done(cutover, WIRE_STEP_DRAIN, lag,
+						 "the stream's rest is applied at the target");
+	}
+	return fault_set(fault, FAULT_STOP, EBUSY,
+			 "the disks are written although all file systems are frozen: is something "
+			 "writing to a disk directly?");
+}
+
 /* Ships until nothing is left: with everything frozen the second take finds nothing. */
 static int drain(struct cutover *cutover, struct fault *fault)
 {
@@ -215,6 +242,8 @@ static int drain(struct cutover *cutover, struct fault *fault)
 	uint64_t bytes = 0, left;
 	int error;
 
+	if (replicator_is_streaming(replicator))
+		return drain_stream(cutover, fault);
 	if (replicator_is_scanning(replicator)) {
 		error = drain_by_comparing(cutover, fault);
 		if (error)
@@ -244,18 +273,40 @@ static int drain(struct cutover *cutover, struct fault *fault)
 /* Writes after the last take abort the cutover: the seal would not be true. */
 static int check_still(struct cutover *cutover, struct fault *fault)
 {
-	struct source *source = cutover->replicator->source;
+	struct replicator *replicator = cutover->replicator;
+	struct source *source = replicator->source;
 	int error;
 
-	if (replicator_is_scanning(cutover->replicator))
+	if (replicator_is_scanning(replicator))
 		return 0;
-	error = source_take(source, fault);
-	if (!error && source_todo_bytes(source) > 0)
+	if (replicator_is_streaming(replicator)) {
+		error = stream_has_moved(session_stream(replicator->session), fault);
+	} else {
+		error = source_take(source, fault);
+		if (!error)
+			error = source_todo_bytes(source) > 0;
+	}
+	if (error > 0)
 		error = fault_set(
 			fault, FAULT_STOP, EBUSY,
 			"a disk was written after the last block was shipped: is something "
 			"writing to it directly, past the file systems?");
 	return error;
+}
+
+/* The stream ends with a checkpoint, which is the state that the target machine starts from. */
+static int mark_seal(struct cutover *cutover, struct fault *fault)
+{
+	struct replicator *replicator = cutover->replicator;
+	struct stream *stream = session_stream(replicator->session);
+	const uint32_t flags = WIRE_MARK_SEAL | WIRE_MARK_FROZEN;
+	uint64_t number;
+
+	if (replicator_is_streaming(replicator))
+		return stream_mark(stream, flags, cutover->deadline_ns, &number, fault);
+	if (stream && !replicator_is_scanning(replicator))
+		return stream_mark_left(stream, flags, cutover->deadline_ns, &number, fault);
+	return 0;
 }
 
 static int seal(struct cutover *cutover, struct fault *fault)
@@ -271,6 +322,8 @@ static int seal(struct cutover *cutover, struct fault *fault)
 	};
 	int error = check_deadline(cutover, "sealing", fault);
 
+	if (!error)
+		error = mark_seal(cutover, fault);
 	if (!error)
 		error = check_still(cutover, fault);
 	if (!error)

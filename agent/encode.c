@@ -29,13 +29,13 @@ struct encoder {
 	uint8_t *out;
 };
 
-struct encoder *encoder_new(void)
+struct encoder *encoder_new(enum compress_codec codec)
 {
 	struct encoder *encoder = calloc(1, sizeof(*encoder));
 
 	if (!encoder)
 		return NULL;
-	encoder->compressor = compressor_new(COMPRESS_LZ4);
+	encoder->compressor = compressor_new(codec);
 	encoder->out = malloc(OUT_BYTES);
 	if (!encoder->compressor || !encoder->out) {
 		encoder_free(encoder);

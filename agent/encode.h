@@ -13,6 +13,7 @@
 
 #include "agent/effort.h"
 #include "agent/flow.h"
+#include "common/compress.h"
 
 /* What of a batch could not be read: neither sent nor digested. Ascending. */
 #define ENCODE_HOLES_MAX 16
@@ -23,7 +24,8 @@ struct encode_hole {
 
 struct encoder; /* output buffer and compressor of one thread */
 
-struct encoder *encoder_new(void);
+/* codec: what it tries on data. */
+struct encoder *encoder_new(enum compress_codec codec);
 void encoder_free(struct encoder *encoder);
 
 /* buffer holds the batch's extents one after another, each start aligned to 4096; it is modified. The

@@ -13,6 +13,7 @@
 #define EXCEPTIONS_MAX 128
 #define DIGESTS_MAX    4096 /* DIGESTS frames without an answer; a power of two */
 #define TICK_NS	       (50 * NS_PER_MS)
+#define ASK_NS	       (10 * NS_PER_MS) /* whether to stop: a stream is kept going by that, too */
 
 /* Blocks that leave the work bitmap when the epoch is acknowledged. */
 struct entry {
@@ -316,7 +317,7 @@ int flow_run_pass(struct flow *flow, struct flow_pass *pass, bool *ret_is_comple
 		ask_whether_to_stop(flow, pass);
 		if (!flow->is_failed && !is_settled(flow))
 			(void)os_cond_wait_until(&flow->changed, &flow->lock,
-						 os_monotonic_ns() + TICK_NS);
+						 os_monotonic_ns() + ASK_NS);
 	}
 	*ret_is_complete = pass->from_disk >= flow->disk_count;
 	is_failed = flow->is_failed;

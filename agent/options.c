@@ -15,7 +15,11 @@
 #include "common/units.h"
 #include "common/wire.h"
 
+#define CHECKPOINT_LEAST_NS (100 * NS_PER_MS)
+#define CHECKPOINT_MOST_NS  (3600 * NS_PER_S)
+
 static const char *const tracker_names[] = {"auto", "bpf", "scan", NULL};
+static const char *const compression_names[] = {"none", "lz4", "zstd", NULL};
 static const char *const level_names[] = {"error", "warning", "info", "debug", NULL};
 
 #define KEY(key, kind, field, ...)                                                                 \
@@ -35,6 +39,8 @@ static const struct config_key keys[] = {
 	KEY("limit", CONFIG_RATE, limit_bytes_per_s),
 	KEY("memory", CONFIG_BYTES, memory_bytes, .least = 32 * MIB, .most = 4 * GIB),
 	KEY("pass-interval", CONFIG_DURATION, pass_interval_ns),
+	KEY("checkpoint-interval", CONFIG_DURATION, checkpoint_interval_ns),
+	KEY("compression", CONFIG_CHOICE, compression, .choices = compression_names),
 	KEY("pre-freeze-command", CONFIG_STRING, pre_freeze_command),
 	KEY("post-thaw-command", CONFIG_STRING, post_thaw_command),
 	KEY("hook-timeout", CONFIG_DURATION, hook_timeout_ns),
@@ -42,12 +48,16 @@ static const struct config_key keys[] = {
 	{.name = NULL},
 };
 
-/* What config_read cannot know: whether there is an address in it. */
+/* What config_read cannot know: how values fit each other, whether there is an address in one. */
 static int check_values(const char *path, const struct agent_options *options, struct fault *fault)
 {
 	char host[256];
 	uint16_t port;
 
+	if (options->checkpoint_interval_ns < CHECKPOINT_LEAST_NS ||
+	    options->checkpoint_interval_ns > CHECKPOINT_MOST_NS)
+		return fault_set(fault, FAULT_STOP, EINVAL,
+				 "%s: checkpoint-interval must lie between 100ms and 1h", path);
 	if (!options->receiver ||
 	    !options_split_host(options->receiver, host, sizeof(host), &port, fault))
 		return 0;
@@ -64,6 +74,8 @@ int options_read(const char *path, struct agent_options *ret_options, struct fau
 		.allocated_only = true,
 		.memory_bytes = 96 * MIB,
 		.pass_interval_ns = NS_PER_S,
+		.checkpoint_interval_ns = NS_PER_S / 2,
+		.compression = OPTIONS_LZ4,
 		.hook_timeout_ns = 60 * NS_PER_S,
 		.log_level = LOG_LEVEL_INFO,
 	};

@@ -10,6 +10,8 @@
 
 #define OPTIONS_PATH "/etc/blkferry/agent.ini"
 
+/* As it stands in the file; the same numbers as enum compress_codec. */
+enum options_compression { OPTIONS_NO_COMPRESSION = 1, OPTIONS_LZ4, OPTIONS_ZSTD };
 enum options_tracker { OPTIONS_TRACKER_AUTO = 1, OPTIONS_TRACKER_BPF, OPTIONS_TRACKER_SCAN };
 
 struct agent_options {
@@ -23,6 +25,8 @@ struct agent_options {
 	uint64_t limit_bytes_per_s;
 	uint64_t memory_bytes;
 	uint64_t pass_interval_ns;
+	uint64_t checkpoint_interval_ns;
+	int compression; /* enum options_compression */
 	char *pre_freeze_command;
 	char *post_thaw_command;
 	uint64_t hook_timeout_ns;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/checkpoint.h"
 #include "agent/cutover.h"
 #include "agent/verify.h"
 #include "common/log.h"
@@ -20,7 +21,7 @@
 #define SHIP_RATE_SAMPLE (4 * MIB) /* smaller passes say little about the rate */
 #define READY_NS	 (500 * NS_PER_MS)
 
-static int session_fault(struct replicator *replicator, struct fault *fault)
+int replicator_session_fault(struct replicator *replicator, struct fault *fault)
 {
 	if (!session_has_failed(replicator->session, fault))
 		return fault_set(fault, FAULT_RETRY, ECONNRESET, "the session ended");
@@ -37,15 +38,18 @@ static void measure_rate(struct replicator *replicator, uint64_t bytes, uint64_t
 }
 
 /* A pass makes way for a command; a cutover's only when that is cancelled: other commands wait. */
-static bool should_stop(void *context)
+bool replicator_should_stop(struct replicator *replicator)
 {
-	struct replicator *replicator = context;
-
 	if (replicator_is_stopping(replicator))
 		return true;
 	if (replicator->cutover)
 		return session_is_cancelled(replicator->session, replicator->cutover);
 	return session_has_command(replicator->session);
+}
+
+static bool should_stop(void *context)
+{
+	return replicator_should_stop(context);
 }
 
 /* Runs a pass over `work` (a bitmap a disk). -EINTR when it was interrupted. */
@@ -63,7 +67,7 @@ static int run_pass(struct replicator *replicator, struct flow_pass *pass, struc
 	flow_get_progress(flow, &before);
 	error = flow_run_pass(flow, pass, &is_complete);
 	if (error)
-		return session_fault(replicator, fault);
+		return replicator_session_fault(replicator, fault);
 	flow_get_progress(flow, &after);
 	measure_rate(replicator, after.sent_bytes - before.sent_bytes, os_monotonic_ns() - from);
 	if (!is_complete)
@@ -91,8 +95,13 @@ int replicator_copy_todo(struct replicator *replicator, struct fault *fault)
 
 int replicator_ship(struct replicator *replicator, struct fault *fault)
 {
-	int error = source_take(replicator->source, fault);
+	int error = 1;
 
+	if (replicator_is_streaming(replicator))
+		error = replicator_drain_stream(replicator, fault);
+	if (error <= 0)
+		return error;
+	error = source_take(replicator->source, fault);
 	return error ? error : replicator_copy_todo(replicator, fault);
 }
 
@@ -220,6 +229,9 @@ static void run_command(struct replicator *replicator, const struct wire_command
 	case WIRE_COMMAND_CUTOVER:
 		cutover_command(replicator, command);
 		return;
+	case WIRE_COMMAND_CHECKPOINT:
+		checkpoint_command(replicator, command);
+		return;
 	case WIRE_COMMAND_FORGET:
 		log_info("this machine was removed at the receiver: ending");
 		replicator->is_removed = true;
@@ -230,7 +242,7 @@ static void run_command(struct replicator *replicator, const struct wire_command
 }
 
 /* Waits until deadline, running the commands that come in. Returns false when the session is over. */
-static bool attend(struct replicator *replicator, uint64_t deadline_ns)
+bool replicator_attend(struct replicator *replicator, uint64_t deadline_ns)
 {
 	struct wire_command command;
 
@@ -249,7 +261,8 @@ static bool attend(struct replicator *replicator, uint64_t deadline_ns)
 }
 
 /* -ESTALE when a disk changed its size: the source has to be opened anew. */
-static int refresh_disks(struct replicator *replicator, uint64_t *refreshed_ns, struct fault *fault)
+int replicator_refresh_disks(struct replicator *replicator, uint64_t *refreshed_ns,
+			     struct fault *fault)
 {
 	struct source *source = replicator->source;
 
@@ -280,14 +293,22 @@ int replicator_replicate(struct replicator *replicator, struct fault *fault)
 	uint64_t refreshed_ns = os_monotonic_ns();
 	int error = 0;
 
-	while (attend(replicator, 0)) {
+	while (replicator_attend(replicator, 0)) {
 		if (replicator->fenced)
 			return 0;
 		if (replicator->is_paused) {
-			(void)attend(replicator, os_monotonic_ns() + NS_PER_S);
+			(void)replicator_attend(replicator, os_monotonic_ns() + NS_PER_S);
 			continue;
 		}
-		error = refresh_disks(replicator, &refreshed_ns, fault);
+		if (replicator_may_stream(replicator)) {
+			error = replicator_run_stream(replicator, fault);
+			if (error)
+				return error;
+			continue;
+		}
+		error = replicator_refresh_disks(replicator, &refreshed_ns, fault);
+		if (!error)
+			error = replicator_leave_stream(replicator, CAPTURE_HOLE_NONE, fault);
 		if (!error)
 			error = relist_suspects(replicator, fault);
 		if (!error)
@@ -299,8 +320,9 @@ int replicator_replicate(struct replicator *replicator, struct fault *fault)
 		if (is_ready(replicator)) {
 			status_set_flags(replicator->status, WIRE_STATUS_READY, 0);
 			status_set_note(replicator->status, "%s", "");
-			(void)attend(replicator,
-				     os_monotonic_ns() + replicator->options->pass_interval_ns);
+			(void)replicator_attend(replicator,
+						os_monotonic_ns() +
+							replicator->options->pass_interval_ns);
 		} else {
 			status_set_flags(replicator->status, 0, WIRE_STATUS_READY);
 			/* Blocks that cannot be read stay listed: do not spin on them. */
@@ -309,10 +331,11 @@ int replicator_replicate(struct replicator *replicator, struct fault *fault)
 						"%llu bytes of the source cannot be read (the "
 						"agent's log says where): tried again and again",
 						(unsigned long long)source_todo_bytes(source));
-				(void)attend(replicator, os_monotonic_ns() + NS_PER_S);
+				(void)replicator_attend(replicator, os_monotonic_ns() + NS_PER_S);
 			}
 		}
-		if (session_has_command(replicator->session) || replicator->fenced)
+		if (session_has_command(replicator->session) || replicator->fenced ||
+		    replicator_may_stream(replicator))
 			continue;
 		error = source_take(source, fault);
 		if (error)

@@ -30,6 +30,8 @@ int replicator_new(const struct agent_options *options, struct replicator **ret_
 	replicator->options = options;
 	replicator->ship_rate = SHIP_RATE_GUESS;
 	os_random(replicator->instance, sizeof(replicator->instance));
+	os_random(&replicator->own_stream, sizeof(replicator->own_stream));
+	replicator->own_stream |= 1; /* 0 means none */
 	replicator->status = status_new();
 	replicator->limit = rate_limit_new(options->limit_bytes_per_s);
 	if (!replicator->status || !replicator->limit)
@@ -67,6 +69,22 @@ bool replicator_is_stopping(struct replicator *replicator)
 	return __atomic_load_n(&replicator->is_stopping, __ATOMIC_ACQUIRE);
 }
 
+/* What the receiver has of the stream must lie between what it acknowledged and what was sent. NULL: it does. */
+static const char *find_stream_fault(const struct tracker_disk_memory *memory,
+				     const struct wire_stream_ready *ready)
+{
+	bool is_acked = ready->stream == memory->acked_stream;
+	bool is_opened = ready->stream == memory->opened_stream;
+
+	if ((is_acked && ready->batch < memory->acked_batch) ||
+	    (!is_acked && !is_opened && memory->acked_stream))
+		return "the receiver's journal went back in time";
+	if ((is_opened && ready->batch > memory->opened_batch) ||
+	    (!is_acked && !is_opened && ready->stream))
+		return "this machine was reverted to an earlier state, with its memory";
+	return NULL;
+}
+
 /* I2: a disk goes on from its bitmaps only if they list what *this* replica lacks, nothing is missing from
  * them, and the receiver's storage has not gone back behind what it once acknowledged. */
 static int reconcile_disk(struct replicator *replicator, unsigned int index, struct fault *fault)
@@ -74,30 +92,37 @@ static int reconcile_disk(struct replicator *replicator, unsigned int index, str
 	static const uint8_t none[WIRE_REPLICA_LEN];
 	struct source_disk *disk = &replicator->source->disks[index];
 	const struct wire_disk_ready *ready = session_disk(replicator->session, index);
-	const uint8_t *known = disk->memory->replica_id;
+	struct tracker_disk_memory *memory = disk->memory;
+	const uint8_t *known = memory->replica_id;
+	struct wire_stream_ready stream = {0};
 	enum source_stage stage = ready->flags & WIRE_DISK_IS_NEW ? SOURCE_STAGE_COPY
 								  : SOURCE_STAGE_COMPARE;
-	const char *why;
+	const char *why = NULL;
 	int error;
 
+	(void)session_wait_stream_ready(replicator->session, 0, &stream);
 	if (memcmp(known, none, sizeof(none)) == 0)
 		why = "no replica was followed so far";
 	else if (memcmp(known, ready->replica, sizeof(none)) != 0)
 		why = "the receiver has another replica than the one that was followed";
-	else if (ready->epoch < disk->memory->acked_epoch)
+	else if (ready->epoch < memory->acked_epoch)
 		why = "the receiver's storage went back in time";
-	else if (ready->epoch > disk->memory->opened_epoch)
+	else if (ready->epoch > memory->opened_epoch)
 		why = "this machine was reverted to an earlier state, with its memory";
 	else
+		why = find_stream_fault(memory, &stream);
+	if (!why)
 		return 0;
 	log_info("disk %u, %s: %s: %s", index, disk->disk.path, why,
 		 stage == SOURCE_STAGE_COPY ? "copying it in full"
 					    : "comparing digests, only differences are sent");
 	error = source_list_all(replicator->source, index, fault);
-	if (!error)
-		source_adopt_replica(replicator->source, index, ready->replica, ready->epoch,
-				     stage);
-	return error;
+	if (error)
+		return error;
+	memory->acked_stream = memory->opened_stream = stream.stream;
+	memory->acked_batch = memory->opened_batch = stream.batch;
+	source_adopt_replica(replicator->source, index, ready->replica, ready->epoch, stage);
+	return 0;
 }
 
 struct session_setup replicator_session_setup(struct replicator *replicator)
@@ -140,6 +165,7 @@ static int run_session(struct replicator *replicator, struct fault *fault)
 	error = session_open(&setup, &replicator->session, fault);
 	if (error)
 		return error;
+	error = replicator_join_stream(replicator, fault);
 	for (unsigned int i = 0; !error && i < source->count; i++)
 		error = reconcile_disk(replicator, i, fault);
 	if (!error) {

@@ -117,16 +117,16 @@ static int retry_read(struct sender *sender, struct slot *slot, struct read_requ
 	return 0;
 }
 
-static int pace(struct sender *sender, size_t bytes)
+int sender_pace(struct rate_limit *limit, struct tls_stream *stream, size_t bytes)
 {
-	uint64_t sleep_ns = rate_limit_take(sender->setup.limit, bytes);
+	uint64_t sleep_ns = rate_limit_take(limit, bytes);
 
 	while (sleep_ns) {
 		uint64_t now = sleep_ns < SLEEP_MOST_NS ? sleep_ns : SLEEP_MOST_NS;
 
 		os_sleep_ns(now);
 		sleep_ns -= now;
-		if (tls_stream_wait_readable(sender->link.stream, os_monotonic_ns()) == -ECANCELED)
+		if (tls_stream_wait_readable(stream, os_monotonic_ns()) == -ECANCELED)
 			return -ECANCELED;
 	}
 	return 0;
@@ -163,7 +163,7 @@ static int ship_batch(struct sender *sender, struct slot *slot, struct fault *fa
 		return fault_set(fault, FAULT_RETRY, -error, "the session ended");
 	if (!size)
 		return 0;
-	if (pace(sender, size))
+	if (sender_pace(sender->setup.limit, sender->link.stream, size))
 		return fault_set(fault, FAULT_RETRY, ECANCELED, "the session ended");
 	flow_count_sent(sender->setup.flow, slot->batch.kind == FLOW_COPY ? slot->batch.bytes : 0,
 			size);
@@ -257,7 +257,7 @@ int sender_start(const struct sender_setup *setup, struct sender **ret_sender)
 			goto fail;
 	}
 	effort_init(&sender->effort);
-	sender->encoder = encoder_new();
+	sender->encoder = encoder_new(setup->codec);
 	if (!sender->encoder)
 		goto fail;
 	error = reader_new(setup->disk_fds, setup->disks, SLOTS * FLOW_BATCH_EXTENTS + 1,

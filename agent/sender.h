@@ -8,6 +8,7 @@
 #define BLKFERRY_AGENT_SENDER_H
 
 #include "agent/flow.h"
+#include "common/compress.h"
 #include "common/frame.h"
 #include "common/rate.h"
 
@@ -20,10 +21,14 @@ struct sender_setup {
 	const int *disk_fds;
 	unsigned int disks;
 	struct rate_limit *limit;
+	enum compress_codec codec;
 	/* Called once, on the sender's thread, when it ends with a fault. */
 	void (*failed)(void *context, const struct fault *fault);
 	void *context;
 };
+
+/* Sleeps as the limit wants before so many bytes are sent. -ECANCELED when the stream was cancelled. */
+int sender_pace(struct rate_limit *limit, struct tls_stream *stream, size_t bytes);
 
 int sender_start(const struct sender_setup *setup, struct sender **ret_sender);
 /* From any thread: what it is doing on the network fails now. flow_fail ends its waits. */

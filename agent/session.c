@@ -8,23 +8,38 @@
 #include <string.h>
 
 #include "agent/session_internal.h"
+#include "agent/stream.h"
 #include "common/log.h"
 #include "common/os_clock.h"
 #include "common/units.h"
 #include "common/wire_check.h"
 
-static void session_fail(struct session *session, const struct fault *fault)
+/* Ends what waits for the network. */
+static void cancel_all(struct session *session, struct stream *stream)
 {
+	if (session->control)
+		tls_stream_cancel(session->control);
+	if (session->flow)
+		flow_fail(session->flow);
+	if (stream) {
+		stream_fail(stream);
+		tls_stream_cancel(session->stream_connection);
+	}
+}
+
+void session_fail(struct session *session, const struct fault *fault)
+{
+	struct stream *stream;
+
 	os_mutex_lock(&session->lock);
 	if (!session->has_failed) {
 		session->has_failed = true;
 		session->fault = *fault;
 	}
+	stream = session->stream;
 	os_cond_broadcast(&session->changed);
 	os_mutex_unlock(&session->lock);
-	tls_stream_cancel(session->control);
-	if (session->flow)
-		flow_fail(session->flow);
+	cancel_all(session, stream);
 }
 
 static void on_sender_failed(void *context, const struct fault *fault)
@@ -89,6 +104,14 @@ static int take_stream_ready(struct session *session, const struct wire_stream_r
 	return error;
 }
 
+/* One about batches of an earlier session may come before there is a stream here. */
+static int take_stream_ack(struct session *session, const struct wire_stream_ack *ack)
+{
+	struct stream *stream = session_stream(session);
+
+	return stream ? stream_on_ack(stream, ack) : 0;
+}
+
 /* What the receiver may send on the control connection; everything else breaks the rules. */
 static int dispatch(struct session *session, enum wire_type type, const void *message,
 		    struct fault *fault)
@@ -105,6 +128,8 @@ static int dispatch(struct session *session, enum wire_type type, const void *me
 					 wire_digest_verdicts(result), result->count);
 	else if (type == WIRE_STREAM_READY)
 		error = take_stream_ready(session, message);
+	else if (type == WIRE_STREAM_ACK)
+		error = take_stream_ack(session, message);
 	else if (type == WIRE_COMMAND)
 		error = take_command(session, message);
 	else if (type == WIRE_ERROR)
@@ -231,6 +256,7 @@ static int start_threads(struct session *session, struct fault *fault)
 			.disk_fds = session->fds,
 			.disks = session->setup.source->count,
 			.limit = session->setup.limit,
+			.codec = (enum compress_codec)session->setup.source->options->compression,
 			.failed = on_sender_failed,
 			.context = session,
 		};
@@ -283,10 +309,7 @@ void session_close(struct session *session)
 	session->is_closing = true;
 	os_cond_broadcast(&session->changed);
 	os_mutex_unlock(&session->lock);
-	if (session->flow)
-		flow_fail(session->flow);
-	if (session->control)
-		tls_stream_cancel(session->control);
+	cancel_all(session, session->stream);
 	for (unsigned int i = 0; i < WIRE_CONNECTIONS_MAX; i++)
 		if (session->senders[i])
 			sender_cancel(session->senders[i]);
@@ -296,6 +319,10 @@ void session_close(struct session *session)
 	}
 	os_thread_join(&session->heartbeat);
 	os_thread_join(&session->reader);
+	stream_free(session->stream);
+	if (session->stream_connection)
+		frame_link_fini(&session->stream_link);
+	tls_stream_free(session->stream_connection);
 	if (session->control)
 		frame_link_fini(&session->link);
 	tls_stream_free(session->control);

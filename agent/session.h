@@ -50,6 +50,11 @@ struct flow *session_flow(struct session *session);
 /* What the receiver said of disk index when the session began. */
 const struct wire_disk_ready *session_disk(const struct session *session, unsigned int index);
 
+struct stream;
+/* Opens the stream connection, if the receiver knows of streams. own_id: of a stream without capture. */
+int session_start_stream(struct session *session, uint64_t own_id, struct fault *fault);
+/* NULL: there is none. */
+struct stream *session_stream(struct session *session);
 /* What the receiver has of a stream, waiting for it until deadline_ns; false when it did not say. */
 bool session_wait_stream_ready(struct session *session, uint64_t deadline_ns,
 			       struct wire_stream_ready *ret_ready);

@@ -185,7 +185,9 @@ static int open_control(struct session *session, struct fault *fault)
 	return 0;
 }
 
-static int open_data(struct session *session, struct tls_stream *stream, struct fault *fault)
+/* HELLO and WELCOME of a further connection. */
+static int open_other(struct session *session, struct tls_stream *stream, enum wire_role role,
+		      struct fault *fault)
 {
 	struct frame_link link;
 	struct wire_hello hello;
@@ -193,7 +195,7 @@ static int open_data(struct session *session, struct tls_stream *stream, struct 
 	int error;
 
 	frame_link_init(&link, stream, "the receiver");
-	fill_hello(session, WIRE_ROLE_DATA, &hello);
+	fill_hello(session, role, &hello);
 	error = frame_send(&link, WIRE_HELLO, &hello, sizeof(hello), NULL, 0, fault);
 	if (!error)
 		error = expect(&link, WIRE_WELCOME, &welcome, sizeof(welcome),
@@ -261,11 +263,27 @@ int session_connect(struct session *session, struct fault *fault)
 		error = connect_one(&address, context, os_monotonic_ns() + CONNECT_TIMEOUT_NS,
 				    &session->data[i], NULL, fault);
 		if (!error)
-			error = open_data(session, session->data[i], fault);
+			error = open_other(session, session->data[i], WIRE_ROLE_DATA, fault);
 	}
 	tls_context_free(context);
 	if (!error)
 		log_info("connected to the receiver at %s:%u, %u data connections", address.host,
 			 address.port, session->connections);
 	return error;
+}
+
+int session_connect_stream(struct session *session, struct fault *fault)
+{
+	struct tls_context *context = NULL;
+	struct address address;
+	int error = find_way(session->setup.source->options, &address, &context, fault);
+
+	if (!error)
+		error = connect_one(&address, context, os_monotonic_ns() + CONNECT_TIMEOUT_NS,
+				    &session->stream_connection, NULL, fault);
+	tls_context_free(context);
+	if (error)
+		return error;
+	frame_link_init(&session->stream_link, session->stream_connection, "the receiver");
+	return open_other(session, session->stream_connection, WIRE_ROLE_STREAM, fault);
 }

@@ -19,6 +19,9 @@ struct session {
 	uint8_t id[WIRE_SESSION_LEN];
 	struct wire_disk_ready disks[WIRE_DISKS_MAX];
 
+	struct tls_stream *stream_connection;
+	struct frame_link stream_link;
+
 	struct flow *flow;
 	struct sender *senders[WIRE_CONNECTIONS_MAX];
 	struct os_thread reader, heartbeat;
@@ -33,6 +36,7 @@ struct session {
 	unsigned int command_count;
 	enum session_answer answer;
 	uint64_t answer_id, cancelled_id;
+	struct stream *stream; /* set once; freed by session_close */
 	bool has_stream_ready;
 	struct wire_stream_ready stream_ready;
 };
@@ -40,5 +44,10 @@ struct session {
 /* Connects control and data connections and does the dialogue up to the last DISK_READY. On failure
  * what was opened stays in the session for session_close. */
 int session_connect(struct session *session, struct fault *fault);
+/* One connection more, for the stream. */
+int session_connect_stream(struct session *session, struct fault *fault);
+
+/* The first failure ends the session for all. From any thread. */
+void session_fail(struct session *session, const struct fault *fault);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/capture.h"
 #include "agent/reader.h"
 #include "common/log.h"
 #include "common/units.h"
@@ -131,6 +132,7 @@ void source_close(struct source *source, enum source_end end)
 	if (!source)
 		return;
 	source_unwatch_changes(source);
+	source_unwatch_written(source);
 	for (unsigned int i = 0; i < source->count; i++)
 		if (source->disks[i].fd >= 0)
 			reader_close_disk(source->disks[i].fd);
@@ -202,20 +204,65 @@ static int drop_swap(struct source *source, unsigned int index, struct fault *fa
 	return 0;
 }
 
+/* After a take: todo without swap, and what watches. */
+static int finish_take(struct source *source, unsigned int index, struct fault *fault)
+{
+	struct source_disk *disk = &source->disks[index];
+	int error = drop_swap(source, index, fault);
+
+	if (error)
+		return error;
+	if (disk->changed.words)
+		bitmap_merge(&disk->changed, &disk->todo);
+	if (disk->written.words)
+		bitmap_merge(&disk->written, &disk->todo);
+	return 0;
+}
+
 int source_take(struct source *source, struct fault *fault)
 {
 	for (unsigned int i = 0; i < source->count; i++) {
-		struct source_disk *disk = &source->disks[i];
 		int error = source->tracker->ops->take(source->tracker, i, fault);
 
 		if (!error)
-			error = drop_swap(source, i, fault);
+			error = finish_take(source, i, fault);
 		if (error)
 			return error;
-		if (disk->changed.words)
-			bitmap_merge(&disk->changed, &disk->todo);
 	}
 	return 0;
+}
+
+int source_take_captured(struct source *source, struct capture *capture, struct fault *fault)
+{
+	for (unsigned int i = 0; i < source->count; i++) {
+		int error = capture_take(capture, i, fault);
+
+		if (!error)
+			error = finish_take(source, i, fault);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+void source_note_captured(struct source *source, unsigned int index, uint64_t offset,
+			  uint64_t length)
+{
+	struct source_disk *disk = &source->disks[index];
+	const struct swap_range range = {.offset = offset, .length = length};
+
+	if (disk->changed.words)
+		mark_bytes(disk, &disk->changed, &range, true);
+	if (disk->written.words)
+		mark_bytes(disk, &disk->written, &range, true);
+}
+
+struct capture *source_capture(struct source *source, const char **ret_why_not)
+{
+	struct tracker *tracker = source->tracker;
+
+	*ret_why_not = "the scan tracker sees no writes";
+	return tracker->ops->capture ? tracker->ops->capture(tracker, ret_why_not) : NULL;
 }
 
 int source_list_all(struct source *source, unsigned int index, struct fault *fault)
@@ -307,19 +354,33 @@ uint64_t source_dirty_bytes(const struct source *source)
 	return bytes;
 }
 
+static int watch(struct bitmap *map, const struct bitmap *like, struct fault *fault)
+{
+	free(map->words);
+	map->bits = like->bits;
+	map->words = calloc(bitmap_words(like->bits), sizeof(uint64_t));
+	if (!map->words)
+		return fault_set(fault, FAULT_STOP, ENOMEM,
+				 "no memory for the map of changed blocks");
+	return 0;
+}
+
 int source_watch_changes(struct source *source, struct fault *fault)
 {
-	for (unsigned int i = 0; i < source->count; i++) {
-		struct source_disk *disk = &source->disks[i];
+	int error = 0;
 
-		free(disk->changed.words);
-		disk->changed.bits = disk->todo.bits;
-		disk->changed.words = calloc(bitmap_words(disk->todo.bits), sizeof(uint64_t));
-		if (!disk->changed.words)
-			return fault_set(fault, FAULT_STOP, ENOMEM,
-					 "no memory for the map of changed blocks");
-	}
-	return 0;
+	for (unsigned int i = 0; !error && i < source->count; i++)
+		error = watch(&source->disks[i].changed, &source->disks[i].todo, fault);
+	return error;
+}
+
+int source_watch_written(struct source *source, struct fault *fault)
+{
+	int error = 0;
+
+	for (unsigned int i = 0; !error && i < source->count; i++)
+		error = watch(&source->disks[i].written, &source->disks[i].todo, fault);
+	return error;
 }
 
 void source_unwatch_changes(struct source *source)
@@ -327,5 +388,13 @@ void source_unwatch_changes(struct source *source)
 	for (unsigned int i = 0; i < source->count; i++) {
 		free(source->disks[i].changed.words);
 		source->disks[i].changed.words = NULL;
+	}
+}
+
+void source_unwatch_written(struct source *source)
+{
+	for (unsigned int i = 0; i < source->count; i++) {
+		free(source->disks[i].written.words);
+		source->disks[i].written.words = NULL;
 	}
 }

@@ -19,6 +19,8 @@
 #include "common/fault.h"
 #include "common/wire.h"
 
+struct capture;
+
 struct source_disk {
 	struct tracked_disk disk;
 	int fd; /* O_RDONLY | O_DIRECT */
@@ -26,7 +28,9 @@ struct source_disk {
 	struct bitmap dirty; /* words NULL: the scan tracker, which sees no writes */
 	struct bitmap todo;
 	struct tracker_disk_memory *memory;
-	struct bitmap changed; /* taken since source_watch_changes; words NULL: not watched */
+	/* Written (taken, or captured) since source_watch_changes; and since source_watch_written. words NULL:
+	 * not watched. */
+	struct bitmap changed, written;
 	struct swap_range swap[SWAP_RANGES_MAX];
 	unsigned int swap_count;
 };
@@ -47,8 +51,16 @@ int source_open(const struct agent_options *options, struct source **ret_source,
 enum source_end { SOURCE_KEEP_TRACKING = 1, SOURCE_END_TRACKING };
 void source_close(struct source *source, enum source_end end);
 
+/* Capture, or NULL with a sentence that says why there is none. */
+struct capture *source_capture(struct source *source, const char **ret_why_not);
+
 /* Moves what was written since into todo, without the contents of swap. */
 int source_take(struct source *source, struct fault *fault);
+/* The same while capture is on: without the requests that are merely on their way. */
+int source_take_captured(struct source *source, struct capture *capture, struct fault *fault);
+/* A write was captured: for `changed` and `written`. */
+void source_note_captured(struct source *source, unsigned int disk, uint64_t offset,
+			  uint64_t length);
 /* Clears the blocks that lie wholly in swap. */
 void source_leave_out_swap(const struct source *source, unsigned int disk, struct bitmap *map);
 /* Makes todo of one disk list everything worth copying: allocated blocks, or all of them if
@@ -75,8 +87,11 @@ bool source_has_stage(const struct source *source, enum source_stage stage);
 uint64_t source_todo_bytes(const struct source *source);
 uint64_t source_dirty_bytes(const struct source *source);
 
-/* Collects in `changed` what source_take finds from now on, for the certification of a cutover. */
+/* Collects in `changed` what was written from now on, for the certification of a cutover. */
 int source_watch_changes(struct source *source, struct fault *fault);
 void source_unwatch_changes(struct source *source);
+/* The same in `written`, for a verify while writes are captured; called again, it begins anew. */
+int source_watch_written(struct source *source, struct fault *fault);
+void source_unwatch_written(struct source *source);
 
 #endif

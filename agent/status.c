@@ -77,6 +77,33 @@ void status_set_verify(struct status *status, uint64_t done_bytes, uint64_t all_
 	os_mutex_unlock(&status->lock);
 }
 
+void status_set_ring(struct status *status, uint64_t ring_bytes, uint64_t used_bytes,
+		     uint64_t captured_bytes)
+{
+	os_mutex_lock(&status->lock);
+	status->now.ring_bytes = ring_bytes;
+	status->now.ring_used = used_bytes;
+	status->now.captured_bytes = captured_bytes;
+	os_mutex_unlock(&status->lock);
+}
+
+void status_count_gap(struct status *status, const char *reason)
+{
+	os_mutex_lock(&status->lock);
+	status->now.gaps++;
+	status->now.gap_ns = os_realtime_ns();
+	snprintf(status->now.gap_reason, sizeof(status->now.gap_reason), "%s", reason);
+	os_mutex_unlock(&status->lock);
+}
+
+void status_set_no_capture(struct status *status, const char *why)
+{
+	os_mutex_lock(&status->lock);
+	status->now.ring_bytes = 0;
+	snprintf(status->now.gap_reason, sizeof(status->now.gap_reason), "%s", why);
+	os_mutex_unlock(&status->lock);
+}
+
 void status_set_note(struct status *status, const char *format, ...)
 {
 	va_list args;

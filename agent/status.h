@@ -24,6 +24,13 @@ void status_set_flags(struct status *status, unsigned int flags, unsigned int cl
 unsigned int status_flags(struct status *status);
 void status_set_pass(struct status *status, uint32_t pass);
 void status_set_verify(struct status *status, uint64_t done_bytes, uint64_t all_bytes);
+/* Capture: its ring, how much of that is not durable at the receiver, how much was captured so far. */
+void status_set_ring(struct status *status, uint64_t ring_bytes, uint64_t used_bytes,
+		     uint64_t captured_bytes);
+/* The stream lost order or bytes; reason is for people. */
+void status_count_gap(struct status *status, const char *reason);
+/* Why there is no capture. */
+void status_set_no_capture(struct status *status, const char *why);
 /* The remark for people; "" clears it. */
 void status_set_note(struct status *status, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -43,6 +43,8 @@ struct tracker_disk_memory {
 	uint64_t acked_epoch;		  /* newest epoch the receiver acknowledged */
 	uint64_t opened_epoch;		  /* newest epoch that anything was sent in */
 	uint64_t stage; /* enum source_stage: what is to be done with what `todo` lists; 0 none */
+	/* Of the stream: the newest batch that the receiver acknowledged, and the newest that was sent. */
+	uint64_t acked_stream, acked_batch, opened_stream, opened_batch;
 };
 
 /* How one disk stands; tracker_poll fills it. Counters only grow. */

@@ -106,6 +106,7 @@ static bool is_cancelled(void *context)
 	const struct verify *verify = context;
 	struct session *session = verify->replicator->session;
 
+	replicator_tick(verify->replicator);
 	if (replicator_is_stopping(verify->replicator))
 		return true;
 	if (verify->cutover)
@@ -177,7 +178,8 @@ static int ship_between(struct verify *verify, unsigned int look_number, struct 
 	return replicator_copy_todo(verify->replicator, fault);
 }
 
-/* Compares the whole scope once, in slices, each after a delta pass. */
+/* Compares the whole scope once, in slices, each after a delta pass; or, while streaming, after all that was written
+ * is applied. */
 static int sweep(struct verify *verify, unsigned int look_number, struct fault *fault)
 {
 	struct replicator *replicator = verify->replicator;
@@ -194,6 +196,11 @@ static int sweep(struct verify *verify, unsigned int look_number, struct fault *
 
 	verify->findings_count = 0;
 	verify->findings_overflowed = false;
+	if (look_number && replicator_is_streaming(replicator)) {
+		error = source_watch_written(replicator->source, fault);
+		if (error)
+			return error;
+	}
 	while (!is_complete) {
 		if (is_cancelled(verify))
 			return interrupted(fault);
@@ -209,7 +216,8 @@ static int sweep(struct verify *verify, unsigned int look_number, struct fault *
 	return 0;
 }
 
-/* Of a finding, what no write was seen to since the look began: clean bytes. todo holds those writes. */
+/* Of a finding, what no write was seen to since the look began: clean bytes. todo holds those writes, or `written`
+ * if they are captured. */
 static uint64_t clean_bytes(const struct source_disk *disk, const struct bitmap *scope,
 			    const struct verify_finding *finding)
 {
@@ -218,7 +226,8 @@ static uint64_t clean_bytes(const struct source_disk *disk, const struct bitmap 
 		(finding->offset + finding->length + disk->block_bytes - 1) / disk->block_bytes;
 
 	for (uint64_t bit = first; bit < end; bit++)
-		if (bitmap_test(&disk->todo, bit) || !bitmap_test(scope, bit))
+		if (bitmap_test(&disk->todo, bit) || !bitmap_test(scope, bit) ||
+		    (disk->written.words && bitmap_test(&disk->written, bit)))
 			return 0; /* part of it changed: the whole digest says nothing */
 	return finding->length;
 }
@@ -257,20 +266,26 @@ static void count_findings(struct verify *verify)
 /* Looks at what differed again and again, until it is the same or certainly different. */
 static int look_again(struct verify *verify, struct fault *fault)
 {
-	for (unsigned int n = 1; n <= LOOKS_MAX && verify_scope_bytes(verify); n++) {
-		int error;
+	int error = 0;
 
-		os_sleep_ns(PAUSE_NS << n);
+	for (unsigned int n = 1; !error && n <= LOOKS_MAX && verify_scope_bytes(verify); n++) {
+		uint64_t until_ns = os_monotonic_ns() + (PAUSE_NS << n);
+
+		while (os_monotonic_ns() < until_ns) {
+			replicator_tick(verify->replicator);
+			os_sleep_ns(PAUSE_NS / 4);
+		}
 		error = sweep(verify, n, fault);
 		if (!error && !replicator_is_scanning(verify->replicator))
-			error = source_take(verify->replicator->source, fault);
+			error = replicator_take(verify->replicator, fault);
 		if (error)
-			return error;
+			break;
 		count_findings(verify);
 		if (n >= DIFFERS_LOOKS && !verify->changing_bytes)
 			break;
 	}
-	return 0;
+	source_unwatch_written(verify->replicator->source);
+	return error;
 }
 
 int verify_repair(struct verify *verify, struct fault *fault)

@@ -80,8 +80,8 @@ struct tracker_slot {
 	char identity[128];
 	__u32 broken; /* enum tracker_broken: why bits may be missing, while there is no replica */
 	__u32 reserved_broken;
-	__u64 memory[8]; /* struct tracker_disk_memory */
-	__u64 reserved_end[2];
+	__u64 memory[9]; /* struct tracker_disk_memory */
+	__u64 reserved_end[1];
 };
 
 /* Map `percpu`. */

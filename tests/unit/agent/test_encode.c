@@ -58,7 +58,7 @@ static void load(const struct flow_batch *batch)
 static void check_batch(const struct flow_batch *batch, const struct encode_hole *holes,
 			unsigned int hole_count, uint64_t expected)
 {
-	struct encoder *encoder = encoder_new();
+	struct encoder *encoder = encoder_new(COMPRESS_LZ4);
 	const uint8_t *bytes;
 	size_t size;
 
@@ -134,7 +134,7 @@ static void the_last_byte_of_a_page_of_zeroes_counts(void **state)
 static void a_batch_of_zeroes_has_no_payload(void **state)
 {
 	struct flow_batch batch = {.count = 1, .bytes = SIZE};
-	struct encoder *encoder = encoder_new();
+	struct encoder *encoder = encoder_new(COMPRESS_LZ4);
 	const uint8_t *bytes;
 	size_t size;
 
