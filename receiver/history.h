@@ -61,11 +61,19 @@ int history_open(const struct history_setup *setup, struct history **ret_history
 		 struct fault *fault);
 void history_close(struct history *history);
 
-/* A range that is going to be overwritten. */
+/* A range that is going to be overwritten; inside its disk. */
 struct history_extent {
 	unsigned int disk;
 	uint64_t offset, length;
 };
+/*
+ * What the caller has to see to, so that a power cut cannot mix contents from before and after a mark:
+ * - Before history_mark(M): all writes that belong before M have completed and the targets are *flushed*. So
+ *   after a power cut whatever is replayed from before M finds M's contents on the target, and protects those.
+ * - No write belongs to both sides: between the call of history_protect and the completion of the write no
+ *   history_mark is called, whatever thread writes.
+ */
+
 /* Before these ranges are overwritten: the old contents of every block in them that has no record in the open
  * interval are read and made durable. Returns only then. Many extents in one call cost one fdatasync. Nothing
  * to do when no checkpoint is kept. -ENOSPC with nothing protected: the caller may history_drop_oldest, or
@@ -77,7 +85,8 @@ enum history_flag {
 	HISTORY_CONFIRMED = 1,
 	HISTORY_FROZEN = 2, /* all file systems were frozen */
 	HISTORY_QUIET = 4,
-	HISTORY_PINNED = 8, /* retention leaves it: labelled, or a view is open on it */
+	HISTORY_PINNED =
+		8, /* only in struct history_point: retention leaves it: labelled, or a view is open on it */
 };
 
 struct history_point {
@@ -105,7 +114,7 @@ int history_list(struct history *history, struct history_point **ret_points,
  * at or before it). The fault names the nearest ones when there is none. */
 int history_find(struct history *history, const char *text, struct history_point *ret_point,
 		 struct fault *fault);
-/* Thins by the rules and the limit as of now_ns (wall clock). Call now and then, from one thread; it may take
+/* Thins by the rules and the limit as of now_ns (wall clock). The newest checkpoint stays. Call now and then, from one thread; it may take
  * seconds, during which the other functions go on. */
 int history_thin(struct history *history, uint64_t now_ns, struct fault *fault);
 /* Drops the oldest kept checkpoint that is not pinned. -ENOENT when there is none. */
@@ -123,6 +132,7 @@ uint64_t history_bytes(struct history *history);
  * he asks history_reader_read.
  */
 struct history_reader;
+/* map_path NULL: a map in memory, for one's own use. */
 int history_reader_open(struct history *history, uint64_t number, const char *map_path,
 			struct history_reader **ret_reader, struct fault *fault);
 void history_reader_close(struct history_reader *reader);

@@ -125,7 +125,8 @@ static void what_was_applied_had_been_durable(void **state)
 	load(1);
 	store(image, image_bytes - record_bytes() - 20);
 	assert_int_equal(try_open(), -EBADMSG);
-	assert_int_equal(stat(segment_path, &status), 0); /* what is left of it stays to be looked at */
+	assert_int_equal(stat(segment_path, &status),
+			 0); /* what is left of it stays to be looked at */
 	assert_int_equal(status.st_size, image_bytes - record_bytes() - 20);
 	store(image, image_bytes - record_bytes());
 	assert_int_equal(try_open(), -EBADMSG);

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The history used by several threads at once. TSan looks at this one, too. */
+#include "tests/unit/receiver/history_fixture.h"
+
+#include "common/os_thread.h"
+
+/* Threads: one writes and marks, one thins, one reads one checkpoint again and again. */
+static struct os_mutex target_lock = OS_MUTEX_INITIALIZER;
+static bool is_done;
+
+static int read_locked(void *context, unsigned int disk, void *data, uint64_t offset,
+		       uint32_t length)
+{
+	os_mutex_lock(&target_lock);
+	memcpy(data, disk_at(target, disk) + offset, length);
+	os_mutex_unlock(&target_lock);
+	return 0;
+}
+
+static void thin_again_and_again(void *argument)
+{
+	uint64_t now_ns = 0;
+
+	while (!__atomic_load_n(&is_done, __ATOMIC_ACQUIRE)) {
+		now_ns += NS_PER_S / 2;
+		if (history_thin(history, now_ns, NULL) != 0)
+			abort();
+	}
+}
+
+static void read_again_and_again(void *argument)
+{
+	const uint64_t number = *(uint64_t *)argument;
+	struct history_reader *reader;
+	static uint8_t data[DISK0_BYTES];
+	struct fault why;
+
+	if (history_reader_open(history, number, NULL, &reader, &why) != 0)
+		abort();
+	while (!__atomic_load_n(&is_done, __ATOMIC_ACQUIRE)) {
+		if (history_reader_read(reader, 0, data, 0, DISK0_BYTES, &why) != 0) {
+			fprintf(stderr, "%s\n", why.text);
+			abort();
+		}
+		if (memcmp(data, copies[number], DISK0_BYTES) != 0)
+			abort();
+	}
+	history_reader_close(reader);
+}
+
+/* Another writer, on blocks that the first writes as well, though never at the same time as a mark. */
+static struct os_mutex mark_lock = OS_MUTEX_INITIALIZER;
+static void write_again_and_again(void *argument)
+{
+	unsigned int state = 7;
+
+	while (!__atomic_load_n(&is_done, __ATOMIC_ACQUIRE)) {
+		uint64_t first = (unsigned int)rand_r(&state) % 60;
+		struct history_extent extents[] = {{0, first * BLOCK, 4 * BLOCK},
+						   {0, (first / 2) * BLOCK, 3 * BLOCK}};
+
+		os_mutex_lock(&mark_lock);
+		if (history_protect(history, extents, 2, NULL) != 0)
+			abort();
+		os_mutex_lock(&target_lock);
+		memset(target + first * BLOCK, (int)state & 0xff, 4 * BLOCK);
+		os_mutex_unlock(&target_lock);
+		os_mutex_unlock(&mark_lock);
+	}
+}
+
+static void protect_without_lock(void *argument)
+{
+	unsigned int state = 9;
+
+	while (!__atomic_load_n(&is_done, __ATOMIC_ACQUIRE)) {
+		struct history_extent extent = {0, (unsigned int)rand_r(&state) % 60 * BLOCK,
+						4 * BLOCK};
+
+		if (history_protect(history, &extent, 1, NULL) != 0)
+			abort();
+	}
+}
+
+static void threads_do_not_disturb_each_other(void **state)
+{
+	static const struct history_rule rules[] = {{5 * NS_PER_S, NS_PER_S},
+						    {50 * NS_PER_S, 10 * NS_PER_S}};
+	struct os_thread threads[4] = {0};
+	uint64_t number;
+
+	setup.rules = rules;
+	setup.rule_count = 2;
+	history_close(history);
+	is_done = false;
+	open_it();
+	history->read = read_locked;
+	number = checkpoint();
+	os_thread_start(&threads[0], "read", read_again_and_again, &number);
+	os_thread_start(&threads[1], "thin", thin_again_and_again, NULL);
+	os_thread_start(&threads[2], "write", write_again_and_again, NULL);
+	os_thread_start(&threads[3], "protect", protect_without_lock, NULL);
+	for (unsigned int i = 0; i < 300; i++) {
+		uint64_t first = random_below(60);
+
+		protect(0, first * BLOCK, 4 * BLOCK);
+		os_mutex_lock(&mark_lock);
+		protect(0, first * BLOCK, 4 * BLOCK);
+		os_mutex_lock(&target_lock);
+		fill_bytes(target + first * BLOCK, 4 * BLOCK, i);
+		os_mutex_unlock(&target_lock);
+		checkpoint();
+		os_mutex_unlock(&mark_lock);
+	}
+	__atomic_store_n(&is_done, true, __ATOMIC_RELEASE);
+	for (unsigned int i = 0; i < 4; i++)
+		os_thread_join(&threads[i]);
+	check_points();
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
+	const struct CMUnitTest tests[] = {
+		TEST(threads_do_not_disturb_each_other),
+	};
+	int failed;
+
+	begin();
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	finish();
+	return failed;
+}
