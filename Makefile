@@ -52,7 +52,7 @@ say = @printf '  %-8s %s\n' $(1) $(2)
 
 COMMON_LIBS := libcrypto libssl liblz4 inih libxxhash jansson
 AGENT_LIBS := libbpf liburing
-RECEIVER_LIBS := libnbd libsystemd
+RECEIVER_LIBS := libnbd libsystemd libcurl
 pkg = $(shell $(PKG_CONFIG) $(1) $(2))
 
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DBLKFERRY_VERSION='"$(VERSION)"' -I. -I$(BUILD) \
@@ -65,7 +65,7 @@ RECEIVER_LDLIBS = $(call pkg,--libs,$(RECEIVER_LIBS)) $(COMMON_LDLIBS)
 # Every .c file of a folder belongs to that folder's program.
 COMMON_SRC := $(wildcard common/*.c)
 AGENT_SRC := $(wildcard agent/*.c agent/linux/*.c agent/cli/*.c)
-RECEIVER_SRC := $(wildcard receiver/*.c)
+RECEIVER_SRC := $(wildcard receiver/*.c receiver/xapi/*.c)
 CLI_SRC := $(wildcard receiver/cli/*.c)
 BPF_SRC := $(wildcard agent/bpf/*.bpf.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
