@@ -8,6 +8,7 @@
  *
  *   control connection                          data connection (N of them)
  *   A  HELLO (role control)                     A  HELLO (role data, session id)
+ *   A  MACHINE         at most once
  *   A  DISK            for each disk            R  WELCOME
  *   R  WELCOME                                  A  DATA | DIGESTS | BARRIER ...   for ever
  *   R  DISK_READY      for each disk
@@ -80,6 +81,7 @@ enum wire_type {
 	WIRE_COMMIT = 15,
 	WIRE_FENCED = 16,
 	WIRE_CANCEL = 17,
+	WIRE_MACHINE = 21,
 	WIRE_DATA = 32,
 	WIRE_DIGESTS = 33,
 	WIRE_BARRIER = 34,
@@ -146,6 +148,28 @@ struct wire_disk {
 	uint8_t replica[WIRE_REPLICA_LEN]; /* whose lacks the agent knows; zero: it knows of none */
 	char path[128];
 	char identity[128];
+} __attribute__((packed));
+
+enum wire_firmware { WIRE_FIRMWARE_BIOS = 1, WIRE_FIRMWARE_UEFI = 2 };
+#define WIRE_MACHINE_SECURE_BOOT 1u
+#define WIRE_NICS_MAX		 16
+#define WIRE_CPUS_MAX		 4096
+#define WIRE_MEMORY_MAX		 (1ull << 50)
+
+struct wire_nic {
+	uint8_t mac[6];
+	le16 reserved;
+	char name[16]; /* at the source */
+} __attribute__((packed));
+
+/* What the source is, so that the target can be made alike. */
+struct wire_machine {
+	le64 memory_bytes;
+	le16 cpus;
+	le16 firmware; /* enum wire_firmware */
+	le16 flags;    /* WIRE_MACHINE_* */
+	le16 nics;
+	struct wire_nic nic[WIRE_NICS_MAX]; /* in the order in which the kernel found them */
 } __attribute__((packed));
 
 enum wire_disk_flag {
@@ -361,6 +385,7 @@ struct wire_cancel {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "wire structs are used in place");
 static_assert(sizeof(struct wire_header) == 16, "wire header");
 static_assert(sizeof(struct wire_hello) == 168, "wire hello");
+static_assert(sizeof(struct wire_machine) == 400, "wire machine");
 static_assert(sizeof(struct wire_data) == 24, "wire data");
 static_assert(sizeof(struct wire_extent) == 24, "wire extent");
 static_assert(sizeof(struct wire_digests) == 32, "wire digests");

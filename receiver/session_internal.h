@@ -25,6 +25,7 @@ struct session {
 	uint8_t id[WIRE_SESSION_LEN];
 	struct session_disk disks[WIRE_DISKS_MAX];
 	struct wire_disk announced[WIRE_DISKS_MAX];
+	struct wire_machine facts;   /* cpus 0: it did not say */
 	bool is_new[WIRE_DISKS_MAX]; /* the replica was made in this session */
 	unsigned int disk_count, connections;
 
