@@ -20,6 +20,9 @@ BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/vendor-completions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 CLANG ?= clang
@@ -52,7 +55,7 @@ say = @printf '  %-8s %s\n' $(1) $(2)
 
 COMMON_LIBS := libcrypto libssl liblz4 inih libxxhash jansson
 AGENT_LIBS := libbpf liburing
-RECEIVER_LIBS := libnbd libsystemd libcurl
+RECEIVER_LIBS := libnbd libcurl
 pkg = $(shell $(PKG_CONFIG) $(1) $(2))
 
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DBLKFERRY_VERSION='"$(VERSION)"' -I. -I$(BUILD) \
@@ -215,15 +218,22 @@ lint: $(SKELETONS)
 DOCDIR ?= $(PREFIX)/share/doc/blkferry
 install: all
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)/examples \
-		$(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d \
+		$(addprefix $(DESTDIR)$(PREFIX)/lib/,sysusers.d tmpfiles.d systemd/system-preset firewalld/services) \
+		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(FISHCOMPDIR) \
 		$(addprefix $(DESTDIR)$(MANDIR)/man,1 5 7 8) $(DESTDIR)$(SYSCONFDIR)/blkferry
 	install -m 755 $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(DESTDIR)$(SBINDIR)
 	install -m 755 $(BUILD)/blkferry $(DESTDIR)$(BINDIR)
 	install -m 644 packaging/systemd/*.service $(DESTDIR)$(UNITDIR)
 	sed -i 's|/usr/sbin/|$(SBINDIR)/|' $(DESTDIR)$(UNITDIR)/blkferry-agent.service \
 		$(DESTDIR)$(UNITDIR)/blkferry-receiver.service
-	install -m 644 packaging/sysusers.d/blkferry.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
-	install -m 644 packaging/tmpfiles.d/blkferry.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+	install -m 644 packaging/sysusers.d/*.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	install -m 644 packaging/tmpfiles.d/*.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+	install -m 644 packaging/presets/*.preset $(DESTDIR)$(PREFIX)/lib/systemd/system-preset
+	install -m 644 packaging/firewalld/*.xml $(DESTDIR)$(PREFIX)/lib/firewalld/services
+	programs="blkferry blkferry-agent blkferry-receiver"; for p in $$programs; do \
+		sed "s/$$programs/$$p/" packaging/completions/blkferry.bash >$(DESTDIR)$(BASHCOMPDIR)/$$p && \
+		sed "s/$$programs/$$p/" packaging/completions/blkferry.fish >$(DESTDIR)$(FISHCOMPDIR)/$$p.fish && \
+		sed "s/$$programs/$$p/" packaging/completions/_blkferry >$(DESTDIR)$(ZSHCOMPDIR)/_$$p || exit 1; done
 	for n in 1 5 7 8; do install -m 644 packaging/man/*.$$n $(DESTDIR)$(MANDIR)/man$$n || exit 1; done
 	install -m 644 README.md NEWS LICENSE $(DESTDIR)$(DOCDIR)
 	install -m 644 packaging/examples/*.ini $(DESTDIR)$(DOCDIR)/examples

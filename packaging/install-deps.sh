@@ -13,7 +13,7 @@ set -eu
 
 build="gcc make clang llvm libc6-dev linux-libc-dev pkg-config bpftool libbpf-dev libelf-dev
 zlib1g-dev libssl-dev liblz4-dev libzstd-dev liburing-dev libinih-dev libxxhash-dev libjansson-dev
-libnbd-dev nbdkit libsystemd-dev libcurl4-openssl-dev"
+libnbd-dev nbdkit libcurl4-openssl-dev"
 tests="libcmocka-dev libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck
 libnbd-bin qemu-utils fio faketime jq mount util-linux fdisk iproute2 procps e2fsprogs
 xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db mandoc"
