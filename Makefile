@@ -10,6 +10,7 @@
 #   make bench           measurements; table on screen, build/bench.json
 #   make lint            formatting, static analysis, the structural checks
 #   make install DESTDIR=/some/root PREFIX=/usr
+#   make deb             and other packages: packaging/packages.mk
 #
 # A packager may set any variable below from the command line; V=1 shows the commands.
 
@@ -59,7 +60,7 @@ RECEIVER_LIBS := libnbd libcurl
 pkg = $(shell $(PKG_CONFIG) $(1) $(2))
 
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DBLKFERRY_VERSION='"$(VERSION)"' -I. -I$(BUILD) \
-	$(WARNINGS) $(CFLAGS) $(SANFLAGS) -fstack-protector-strong -pthread -MMD -MP
+	$(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS) -fstack-protector-strong -pthread -MMD -MP
 ALL_LDFLAGS = $(LDFLAGS) $(SANFLAGS) -pthread
 COMMON_LDLIBS = $(call pkg,--libs,$(COMMON_LIBS))
 AGENT_LDLIBS = $(call pkg,--libs,$(AGENT_LIBS)) $(COMMON_LDLIBS)
@@ -109,7 +110,7 @@ $(BUILD)/blkferry: $(call obj,$(CLI_SRC)) $(BUILD)/libcommon.a
 $(BUILD)/bpf/%.bpf.o: agent/bpf/%.bpf.c $(wildcard agent/bpf/*.h)
 	$(call say,BPF,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -I. -I/usr/include/$(shell uname -m)-linux-gnu -c -o $@ $<
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -ffile-prefix-map=$(CURDIR)=. -I. -I/usr/include/$(shell uname -m)-linux-gnu -c -o $@ $<
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
@@ -240,6 +241,8 @@ install: all
 	for f in agent.ini receiver.ini; do \
 		[ -e $(DESTDIR)$(SYSCONFDIR)/blkferry/$$f ] || \
 		install -m 644 packaging/examples/$$f $(DESTDIR)$(SYSCONFDIR)/blkferry || exit 1; done
+
+include packaging/packages.mk
 
 clean:
 	rm -rf build build-san build-tsan build-fuzz

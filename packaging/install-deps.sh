@@ -3,12 +3,13 @@
 # Brings every package that building, testing, linting and benchmarking blkferry needs and that a
 # fresh Debian 12 lacks. Safe to run again: it does nothing when all are there. Needs root.
 #
-# Usage: packaging/install-deps.sh [--build | --all | --vm | --xo]
+# Usage: packaging/install-deps.sh [--build | --all | --vm | --xo | --packages]
 #   --build  only what compiling and running the programs needs
 #   --all    also what the tests, the lint and the benchmark need (default)
 #   --vm     also what the tests in guest kernels need (make check-vm)
 #   --xo     also the clients of Xen Orchestra (npm, into build/xo) and of XAPI's SDK (Debian) that some
 #            tests let drive us; those tests are skipped without them
+#   --packages  also what making and testing the packages needs (make check-packages)
 set -eu
 
 build="gcc make clang llvm libc6-dev linux-libc-dev pkg-config bpftool libbpf-dev libelf-dev
@@ -17,6 +18,8 @@ libnbd-dev nbdkit libcurl4-openssl-dev"
 tests="libcmocka-dev libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck
 libnbd-bin qemu-utils fio faketime jq mount util-linux fdisk iproute2 procps e2fsprogs
 xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db mandoc"
+packages="debhelper dpkg-dev fakeroot lintian debootstrap musl-tools rpm rpmlint cpio autoconf automake
+libtool zsh fish"
 vm="qemu-system-x86 busybox-static cpio xz-utils zstd kmod"
 xo="python3-os-xenapi"
 # Node.js that came from elsewhere will do.
@@ -27,8 +30,9 @@ case "${1:---all}" in
 --all) want="$build $tests" ;;
 --vm) want="$build $tests $vm" ;;
 --xo) want="$build $tests $xo" ;;
+--packages) want="$build $tests $packages" ;;
 *)
-	echo "usage: install-deps.sh [--build | --all | --vm | --xo]" >&2
+	echo "usage: install-deps.sh [--build | --all | --vm | --xo | --packages]" >&2
 	exit 2
 	;;
 esac

@@ -6,7 +6,7 @@
 # Debian's static libraries are made for glibc, whose getaddrinfo in a static program loads libraries of exactly that
 # glibc when it runs; musl's resolver is part of the program. So they are built again.
 #
-# Usage: packaging/static/build-libs.sh DIR       as anybody; needs the packages of 'install-deps.sh --static'
+# Usage: packaging/static/build-libs.sh DIR       as anybody; needs the packages of 'install-deps.sh --packages'
 # Exit status 77: the source packages cannot be had here.
 set -euo pipefail
 
@@ -15,9 +15,10 @@ prefix=$dir/prefix
 jobs=${JOBS:-$(nproc)}
 machine=$(uname -m)
 packages=(zlib lz4 xxhash jansson libinih openssl elfutils libbpf liburing libxml2 libnbd)
-# The same wherever DIR is: nothing of the path is left in the programs.
-export CFLAGS="-O2 -g -fPIC -fstack-protector-strong -ffile-prefix-map=$dir/src=/usr/src"
-export CC="$dir/musl-cc"
+export CFLAGS="-O2 -g -fPIC -fstack-protector-strong"
+export CC=musl-cc PATH="$dir/bin:$PATH"
+# OpenSSL writes it, and CC, into its library. They are the same wherever and whenever it is built.
+export SOURCE_DATE_EPOCH=0
 
 say()
 {
@@ -108,14 +109,17 @@ fetch_sources()
 make_compiler()
 {
 	local folder
-	mkdir -p "$prefix/include" "$prefix/lib/pkgconfig" "$dir/kernel-headers"
+	mkdir -p "$prefix/include" "$prefix/lib/pkgconfig" "$dir/kernel-headers" "$dir/bin"
 	for folder in linux asm-generic mtd; do
 		ln -sfn "/usr/include/$folder" "$dir/kernel-headers/$folder"
 	done
 	ln -sfn "/usr/include/$machine-linux-gnu/asm" "$dir/kernel-headers/asm"
-	printf '#!/bin/sh\nexec musl-gcc -isystem %s/include -idirafter %s/kernel-headers -L%s/lib "$@"\n' \
-		"$prefix" "$dir" "$prefix" >"$dir/musl-cc"
-	chmod 755 "$dir/musl-cc"
+	cat >"$dir/bin/musl-cc" <<-END
+		#!/bin/sh
+		exec musl-gcc -isystem $prefix/include -idirafter $dir/kernel-headers -L$prefix/lib \\
+			-ffile-prefix-map=$dir=/usr/src "\$@"
+	END
+	chmod 755 "$dir/bin/musl-cc"
 	export PKG_CONFIG_LIBDIR=$prefix/lib/pkgconfig PKG_CONFIG_PATH=
 }
 
@@ -174,11 +178,14 @@ build_openssl()
 {
 	# What TLS 1.3 between two of our own programs does not need is left out, the parts that read files of
 	# the distribution first of all. no-async: musl has no makecontext.
-	./Configure "linux-$machine" --prefix="$prefix" --libdir=lib --openssldir=/etc/ssl no-shared no-dso no-engine \
+	./Configure "linux-$machine" --prefix=/usr --libdir=lib --openssldir=/etc/ssl no-shared no-dso no-engine \
 		no-module no-async no-afalgeng no-tests no-ssl3 no-comp no-legacy no-idea no-seed no-camellia no-aria \
 		no-sm2 no-sm3 no-sm4 no-gost no-dtls no-srp no-psk no-ts no-cms no-ui-console
 	make -j"$jobs" build_libs
-	make install_dev
+	install -m 644 libssl.a libcrypto.a "$prefix/lib"
+	cp -r include/openssl "$prefix/include"
+	pc libcrypto 3 -lcrypto
+	pc libssl 3 -lssl libcrypto
 }
 
 build_elfutils()
@@ -187,10 +194,10 @@ build_elfutils()
 	configure --disable-debuginfod --disable-libdebuginfod --disable-nls --without-bzlib --without-lzma \
 		--without-zstd ac_cv_search_argp_parse='none required' ac_cv_search_fts_close='none required' \
 		ac_cv_search__obstack_free='none required'
-	make -C lib -j"$jobs" libeu.a
+	make -C lib -j"$jobs" crc32.o crc32_file.o next_prime.o
 	make -C libelf -j"$jobs" libelf.a
-	(mkdir -p joined && cd joined && ar x ../libelf/libelf.a && ar x ../lib/libeu.a &&
-		rm -f "$prefix/lib/libelf.a" && ar rcs "$prefix/lib/libelf.a" ./*.o)
+	cp libelf/libelf.a "$prefix/lib"
+	ar rs "$prefix/lib/libelf.a" lib/crc32.o lib/crc32_file.o lib/next_prime.o
 	install -m 644 libelf/libelf.h libelf/gelf.h "$prefix/include"
 	pc libelf 0.1 "-lelf" zlib
 }
@@ -257,7 +264,7 @@ build()
 }
 
 command -v musl-gcc >/dev/null || {
-	echo "build-libs: musl-gcc is missing: packaging/install-deps.sh --static"
+	echo "build-libs: musl-gcc is missing: packaging/install-deps.sh --packages"
 	exit 77
 }
 mkdir -p "$dir/log"
