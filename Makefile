@@ -10,6 +10,7 @@
 #   make bench           measurements; table on screen, build/bench.json
 #   make lint            formatting, static analysis, the structural checks
 #   make install DESTDIR=/some/root PREFIX=/usr
+#   make deb             and other packages: packaging/packages.mk
 #
 # A packager may set any variable below from the command line; V=1 shows the commands.
 
@@ -21,6 +22,9 @@ MANDIR ?= $(PREFIX)/share/man
 LIBDIR ?= $(PREFIX)/lib/blkferry
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/vendor-completions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 CLANG ?= clang
@@ -53,11 +57,11 @@ say = @printf '  %-8s %s\n' $(1) $(2)
 
 COMMON_LIBS := libcrypto libssl liblz4 libzstd inih libxxhash jansson
 AGENT_LIBS := libbpf liburing
-RECEIVER_LIBS := libnbd libsystemd
+RECEIVER_LIBS := libnbd libcurl
 pkg = $(shell $(PKG_CONFIG) $(1) $(2))
 
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DBLKFERRY_VERSION='"$(VERSION)"' -I. -I$(BUILD) \
-	$(WARNINGS) $(CFLAGS) $(SANFLAGS) -fstack-protector-strong -pthread -MMD -MP
+	$(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS) -fstack-protector-strong -pthread -MMD -MP
 ALL_LDFLAGS = $(LDFLAGS) $(SANFLAGS) -pthread
 COMMON_LDLIBS = $(call pkg,--libs,$(COMMON_LIBS))
 AGENT_LDLIBS = $(call pkg,--libs,$(AGENT_LIBS)) $(COMMON_LDLIBS)
@@ -66,7 +70,7 @@ RECEIVER_LDLIBS = $(call pkg,--libs,$(RECEIVER_LIBS)) $(COMMON_LDLIBS)
 # Every .c file of a folder belongs to that folder's program.
 COMMON_SRC := $(wildcard common/*.c)
 AGENT_SRC := $(wildcard agent/*.c agent/linux/*.c agent/cli/*.c)
-RECEIVER_SRC := $(wildcard receiver/*.c)
+RECEIVER_SRC := $(wildcard receiver/*.c receiver/xapi/*.c)
 VIEW_PLUGIN_SRC := $(wildcard receiver/view_plugin/*.c)
 CLI_SRC := $(wildcard receiver/cli/*.c)
 BPF_SRC := $(wildcard agent/bpf/*.bpf.c)
@@ -122,7 +126,7 @@ $(VIEW_PLUGIN): $(call pic,$(VIEW_PLUGIN_SRC) receiver/target_nbd_connect.c comm
 $(BUILD)/bpf/%.bpf.o: agent/bpf/%.bpf.c $(wildcard agent/bpf/*.h)
 	$(call say,BPF,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -I. -I/usr/include/$(shell uname -m)-linux-gnu -c -o $@ $<
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -ffile-prefix-map=$(CURDIR)=. -I. -I/usr/include/$(shell uname -m)-linux-gnu -c -o $@ $<
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
@@ -237,7 +241,8 @@ lint: $(SKELETONS)
 DOCDIR ?= $(PREFIX)/share/doc/blkferry
 install: all
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)/examples \
-		$(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d \
+		$(addprefix $(DESTDIR)$(PREFIX)/lib/,sysusers.d tmpfiles.d systemd/system-preset firewalld/services) \
+		$(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR) $(DESTDIR)$(FISHCOMPDIR) \
 		$(addprefix $(DESTDIR)$(MANDIR)/man,1 5 7 8) $(DESTDIR)$(SYSCONFDIR)/blkferry
 	install -m 755 $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(DESTDIR)$(SBINDIR)
 	install -m 755 $(BUILD)/blkferry $(DESTDIR)$(BINDIR)
@@ -246,14 +251,22 @@ install: all
 	install -m 644 packaging/systemd/*.service $(DESTDIR)$(UNITDIR)
 	sed -i 's|/usr/sbin/|$(SBINDIR)/|' $(DESTDIR)$(UNITDIR)/blkferry-agent.service \
 		$(DESTDIR)$(UNITDIR)/blkferry-receiver.service
-	install -m 644 packaging/sysusers.d/blkferry.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
-	install -m 644 packaging/tmpfiles.d/blkferry.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+	install -m 644 packaging/sysusers.d/*.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	install -m 644 packaging/tmpfiles.d/*.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+	install -m 644 packaging/presets/*.preset $(DESTDIR)$(PREFIX)/lib/systemd/system-preset
+	install -m 644 packaging/firewalld/*.xml $(DESTDIR)$(PREFIX)/lib/firewalld/services
+	programs="blkferry blkferry-agent blkferry-receiver"; for p in $$programs; do \
+		sed "s/$$programs/$$p/" packaging/completions/blkferry.bash >$(DESTDIR)$(BASHCOMPDIR)/$$p && \
+		sed "s/$$programs/$$p/" packaging/completions/blkferry.fish >$(DESTDIR)$(FISHCOMPDIR)/$$p.fish && \
+		sed "s/$$programs/$$p/" packaging/completions/_blkferry >$(DESTDIR)$(ZSHCOMPDIR)/_$$p || exit 1; done
 	for n in 1 5 7 8; do install -m 644 packaging/man/*.$$n $(DESTDIR)$(MANDIR)/man$$n || exit 1; done
 	install -m 644 README.md NEWS LICENSE $(DESTDIR)$(DOCDIR)
 	install -m 644 packaging/examples/*.ini $(DESTDIR)$(DOCDIR)/examples
 	for f in agent.ini receiver.ini; do \
 		[ -e $(DESTDIR)$(SYSCONFDIR)/blkferry/$$f ] || \
 		install -m 644 packaging/examples/$$f $(DESTDIR)$(SYSCONFDIR)/blkferry || exit 1; done
+
+include packaging/packages.mk
 
 clean:
 	rm -rf build build-san build-tsan build-fuzz

@@ -17,43 +17,52 @@
 #include <string.h>
 
 #include "agent/cli/cli.h"
+#include "common/cli.h"
 
-static const struct {
-	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *help;
-} commands[] = {
+static const struct cli_command commands[] = {
 	{"run", cli_run, "replicate this machine (what the service runs)"},
 	{"enroll", cli_enroll, "get this machine's certificate from a receiver, with a token"},
 	{"disks", cli_disks, "show which disks would be replicated, and why"},
 	{"forget", cli_forget, "end write tracking after the agent was stopped"},
 };
 
-#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+static void print_usage(FILE *to);
+
+static const struct cli_program program = {
+	.name = "blkferry-agent",
+	.commands = commands,
+	.command_count = sizeof(commands) / sizeof(commands[0]),
+	.print_usage = print_usage,
+};
 
 static void print_usage(FILE *to)
 {
 	fputs("usage: blkferry-agent COMMAND [OPTIONS]\n\nCommands:\n", to);
-	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+	cli_print_commands(&program, to);
 	fputs("\n'blkferry-agent COMMAND --help' tells more. See blkferry-agent(8).\n", to);
 }
 
 int main(int argc, char **argv)
 {
-	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+	const char *word = argc > 1 ? argv[1] : "";
+	const struct cli_command *command = cli_find(&program, word);
+
+	if (command)
+		return command->run(argc - 1, argv + 1);
+	if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
 		print_usage(stdout);
 		return 0;
 	}
-	if (argc > 1 && !strcmp(argv[1], "--version")) {
+	if (!strcmp(word, "--version")) {
 		puts("blkferry-agent " BLKFERRY_VERSION);
 		return 0;
 	}
-	for (size_t i = 0; argc > 1 && i < COMMANDS; i++)
-		if (!strcmp(argv[1], commands[i].name))
-			return commands[i].run(argc - 1, argv + 1);
+	if (!strcmp(word, "--complete")) {
+		cli_complete(&program, argc - 2, argv + 2, stdout);
+		return 0;
+	}
 	if (argc > 1)
-		fprintf(stderr, "blkferry-agent: there is no command '%s'\n", argv[1]);
+		fprintf(stderr, "blkferry-agent: there is no command '%s'\n", word);
 	print_usage(stderr);
 	return 2;
 }

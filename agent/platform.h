@@ -120,6 +120,12 @@ int process_boot_id(uint8_t ret_id[16]);
 int process_run_hook(const char *name, const char *command, uint64_t timeout_ns,
 		     struct fault *fault);
 
+/* --- facts.c --------------------------------------------------------------------------------- */
+
+/* What this machine is: memory, processors, firmware, the network interfaces that are hardware. */
+struct wire_machine;
+void facts_read(struct wire_machine *ret_machine);
+
 /* --- host.c -------------------------------------------------------------------------------------- */
 
 unsigned int host_cores(void); /* at least 1 */

@@ -125,6 +125,14 @@ static void fill_hello(const struct session *session, enum wire_role role,
 	snprintf(ret_hello->program, sizeof(ret_hello->program), "%s", BLKFERRY_VERSION);
 }
 
+static int send_machine(struct session *session, struct fault *fault)
+{
+	struct wire_machine machine;
+
+	facts_read(&machine);
+	return frame_send(&session->link, WIRE_MACHINE, &machine, sizeof(machine), NULL, 0, fault);
+}
+
 static int send_disks(struct session *session, struct fault *fault)
 {
 	const struct source *source = session->setup.source;
@@ -159,6 +167,8 @@ static int open_control(struct session *session, struct fault *fault)
 
 	fill_hello(session, WIRE_ROLE_CONTROL, &hello);
 	error = frame_send(&session->link, WIRE_HELLO, &hello, sizeof(hello), NULL, 0, fault);
+	if (!error)
+		error = send_machine(session, fault);
 	if (!error)
 		error = send_disks(session, fault);
 	if (!error)

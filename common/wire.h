@@ -8,6 +8,7 @@
  *
  *   control connection                          data connection (N of them)
  *   A  HELLO (role control)                     A  HELLO (role data or stream, session id)
+ *   A  MACHINE         at most once
  *   A  DISK            for each disk            R  WELCOME
  *   R  WELCOME                                  A  DATA | DIGESTS | BARRIER ...   for ever
  *   R  DISK_READY      for each disk            stream connection (one, when the agent opens it)
@@ -31,18 +32,6 @@
  * connection has sent BARRIER(e), every write before it has completed, the targets are flushed and
  * the have bitmaps are durable (I6). Only then does A forget the blocks (I2). Epoch numbers grow
  * over the life of a replica and are never used twice, so A sees when R's storage went back in time.
- *
- * The stream. Captured writes travel as records, in batches, on a connection of their own. A numbers
- * the batches of a stream (which is the life of its ring) from 1 on without a hole; `from` and `to` are the
- * ring positions of the captured records in a batch. R appends each to its journal, acknowledges it when it
- * is durable there (I6), and applies all in order. After a reconnect A goes on behind what STREAM_READY
- * names if its ring still has that; else it begins with a GAP. A MARK is a place between records that may
- * become a checkpoint; it is one only when it is confirmed. Mark numbers grow over the life of a replica.
- * A confirms a mark only after a look, later than the mark, at all that makes a disk suspect (I3). Before A
- * sends DATA after a stream it waits until STREAM_ACK.applied has reached its last batch. A STREAM_READY that
- * lies behind what A was acknowledged before means that R's storage went back in time: all is compared.
- * From a GAP to the next confirmed mark the replica is building (I8). A without capture opens a stream all
- * the same, for marks alone, made while everything is frozen and shipped by DATA; its from and to are 0.
  */
 #ifndef BLKFERRY_COMMON_WIRE_H
 #define BLKFERRY_COMMON_WIRE_H
@@ -59,22 +48,19 @@
 #define WIRE_DIGEST_LEN	 16
 
 /* Limits (I10). A frame larger than its kind allows is refused before anything is allocated. */
-#define WIRE_DISKS_MAX		64
-#define WIRE_CONNECTIONS_MAX	16
-#define WIRE_TEXT_MAX		512	       /* texts in messages, NUL included */
-#define WIRE_CONTROL_MAX	8192	       /* payload of any control frame */
-#define WIRE_DATA_RAW_MAX	(1024u * 1024) /* plain bytes in one DATA frame */
-#define WIRE_DATA_EXTENTS_MAX	512	       /* extents in one DATA frame */
-#define WIRE_DIGEST_EXTENT_MAX	(1024u * 1024) /* bytes that one DIGESTS frame speaks of */
-#define WIRE_DIGEST_BLOCK_MIN	4096	       /* smallest block that is digested */
-#define WIRE_DIGESTS_MAX	(WIRE_DIGEST_EXTENT_MAX / WIRE_DIGEST_BLOCK_MIN)
-#define WIRE_DISK_BYTES_MAX	(1ull << 60)   /* largest disk */
-#define WIRE_SILENCE_MS		10000	       /* nothing heard for so long: the link is dead */
-#define WIRE_STATUS_MS		500	       /* how often A sends STATUS */
-#define WIRE_PING_MS		1000	       /* how often R sends PING */
-#define WIRE_STREAM_RAW_MAX	(1024u * 1024) /* plain bytes of one STREAM frame, records included */
-#define WIRE_RECORD_DATA_MAX	(256u * 1024) /* of one WRITE or COPY record */
-#define WIRE_RECORD_DIGESTS_MAX 64	      /* of one DIGEST record */
+#define WIRE_DISKS_MAX	       64
+#define WIRE_CONNECTIONS_MAX   16
+#define WIRE_TEXT_MAX	       512	      /* texts in messages, NUL included */
+#define WIRE_CONTROL_MAX       8192	      /* payload of any control frame */
+#define WIRE_DATA_RAW_MAX      (1024u * 1024) /* plain bytes in one DATA frame */
+#define WIRE_DATA_EXTENTS_MAX  512	      /* extents in one DATA frame */
+#define WIRE_DIGEST_EXTENT_MAX (1024u * 1024) /* bytes that one DIGESTS frame speaks of */
+#define WIRE_DIGEST_BLOCK_MIN  4096	      /* smallest block that is digested */
+#define WIRE_DIGESTS_MAX       (WIRE_DIGEST_EXTENT_MAX / WIRE_DIGEST_BLOCK_MIN)
+#define WIRE_DISK_BYTES_MAX    (1ull << 60) /* largest disk */
+#define WIRE_SILENCE_MS	       10000	    /* nothing heard for so long: the link is dead */
+#define WIRE_STATUS_MS	       500	    /* how often A sends STATUS */
+#define WIRE_PING_MS	       1000	    /* how often R sends PING */
 
 typedef uint16_t le16;
 typedef uint32_t le32;
@@ -101,6 +87,7 @@ enum wire_type {
 	WIRE_STREAM_READY = 18,
 	WIRE_STREAM_ACK = 19,
 	WIRE_STREAM_RESULT = 20,
+	WIRE_MACHINE = 21,
 	WIRE_DATA = 32,
 	WIRE_DIGESTS = 33,
 	WIRE_BARRIER = 34,
@@ -168,6 +155,28 @@ struct wire_disk {
 	uint8_t replica[WIRE_REPLICA_LEN]; /* whose lacks the agent knows; zero: it knows of none */
 	char path[128];
 	char identity[128];
+} __attribute__((packed));
+
+enum wire_firmware { WIRE_FIRMWARE_BIOS = 1, WIRE_FIRMWARE_UEFI = 2 };
+#define WIRE_MACHINE_SECURE_BOOT 1u
+#define WIRE_NICS_MAX		 16
+#define WIRE_CPUS_MAX		 4096
+#define WIRE_MEMORY_MAX		 (1ull << 50)
+
+struct wire_nic {
+	uint8_t mac[6];
+	le16 reserved;
+	char name[16]; /* at the source */
+} __attribute__((packed));
+
+/* What the source is, so that the target can be made alike. */
+struct wire_machine {
+	le64 memory_bytes;
+	le16 cpus;
+	le16 firmware; /* enum wire_firmware */
+	le16 flags;    /* WIRE_MACHINE_* */
+	le16 nics;
+	struct wire_nic nic[WIRE_NICS_MAX]; /* in the order in which the kernel found them */
 } __attribute__((packed));
 
 enum wire_disk_flag {
@@ -337,72 +346,6 @@ struct wire_digest_result {
 	le32 reserved;
 } __attribute__((packed));
 
-/* R's newest durable batch of a stream; all 0: none. */
-struct wire_stream_ready {
-	le64 stream;
-	le64 batch;
-	le64 position; /* `to` of that batch */
-	le64 mark;     /* newest mark number that R knows, confirmed or not; A goes on above it */
-} __attribute__((packed));
-
-/* STREAM: this, then stored_bytes, which restored are `records` of struct wire_record, each followed by
- * its data, without padding (wire_records.h). */
-struct wire_stream {
-	le64 stream;   /* > 0 */
-	le64 batch;    /* > 0 */
-	le64 from, to; /* from <= to */
-	le16 codec;    /* enum compress_codec */
-	le16 reserved;
-	le32 records;	   /* > 0 */
-	le32 raw_bytes;	   /* 1 .. WIRE_STREAM_RAW_MAX */
-	le32 stored_bytes; /* at most raw_bytes */
-	le64 checksum;	   /* XXH3-64 of the raw bytes */
-} __attribute__((packed));
-
-enum wire_record_kind {
-	/* Offsets and lengths on disks are multiples of WIRE_SECTOR. */
-	WIRE_RECORD_WRITE = 1,	 /* captured; length bytes follow */
-	WIRE_RECORD_ZERO = 2,	 /* captured write-zeroes, or a copied block of zeroes */
-	WIRE_RECORD_COPY = 3,	 /* a block that was read (I5); length bytes follow */
-	WIRE_RECORD_MARK = 4,	 /* offset: wall clock, ns since 1970; length: number, > 0; flags */
-	WIRE_RECORD_CONFIRM = 5, /* length: number of the mark; several may be unconfirmed */
-	WIRE_RECORD_GAP = 6,	 /* offset: wall clock; flags: enum capture_hole, for people */
-				 /* MARK, CONFIRM and GAP belong to no disk: disk is 0 */
-	WIRE_RECORD_DIGEST = 7,	 /* compare: flags: bytes a digest, a power of two from
-				 * WIRE_DIGEST_BLOCK_MIN; that many digests of WIRE_DIGEST_LEN follow as
-				 * cover length (at most WIRE_DIGEST_EXTENT_MAX), the last one's block
-				 * possibly short. Changes nothing; answered by STREAM_RESULT when all
-				 * before it is applied and nothing behind it */
-};
-#define WIRE_SECTOR	 512u
-#define WIRE_MARK_QUIET	 1u /* nothing was under way */
-#define WIRE_MARK_FROZEN 2u /* all file systems were frozen */
-#define WIRE_MARK_SEAL	 4u /* the last one of a cutover */
-#define WIRE_MARK_FLAGS	 (WIRE_MARK_QUIET | WIRE_MARK_FROZEN | WIRE_MARK_SEAL)
-
-struct wire_record {
-	le64 offset;
-	le64 length;
-	le16 disk;
-	le16 kind; /* enum wire_record_kind */
-	le32 flags;
-} __attribute__((packed));
-
-struct wire_stream_ack {
-	le64 stream;
-	le64 batch;   /* durable in the journal */
-	le64 applied; /* written to the targets (not necessarily flushed) */
-} __attribute__((packed));
-
-/* STREAM_RESULT: this, then count bytes of enum wire_digest_verdict. */
-struct wire_stream_result {
-	le64 batch; /* that the record was in */
-	le64 offset;
-	le32 length;
-	le16 disk;
-	le16 count;
-} __attribute__((packed));
-
 struct wire_barrier {
 	le64 epoch;
 } __attribute__((packed));
@@ -461,18 +404,17 @@ struct wire_cancel {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "wire structs are used in place");
 static_assert(sizeof(struct wire_header) == 16, "wire header");
 static_assert(sizeof(struct wire_hello) == 168, "wire hello");
+static_assert(sizeof(struct wire_machine) == 400, "wire machine");
 static_assert(sizeof(struct wire_data) == 24, "wire data");
 static_assert(sizeof(struct wire_extent) == 24, "wire extent");
 static_assert(sizeof(struct wire_digests) == 32, "wire digests");
-static_assert(sizeof(struct wire_stream) == 56, "wire stream");
-static_assert(sizeof(struct wire_record) == 24, "wire record");
-static_assert(sizeof(struct wire_stream_result) == 24, "wire stream result");
 static_assert(sizeof(struct wire_status) <= WIRE_CONTROL_MAX, "status fits a control frame");
 
 #define WIRE_DATA_FRAME_MAX                                                                        \
 	(sizeof(struct wire_data) + WIRE_DATA_EXTENTS_MAX * sizeof(struct wire_extent) +           \
 	 WIRE_DATA_RAW_MAX)
-#define WIRE_STREAM_FRAME_MAX  (sizeof(struct wire_stream) + WIRE_STREAM_RAW_MAX)
 #define WIRE_DIGESTS_FRAME_MAX (sizeof(struct wire_digests) + WIRE_DIGESTS_MAX * WIRE_DIGEST_LEN)
+
+#include "common/wire_stream.h" /* the stream: its batches and records */
 
 #endif

@@ -38,6 +38,7 @@ static const struct type_rule rules[] = {
 	[WIRE_STREAM_ACK] = {"STREAM_ACK", EXACT(wire_stream_ack)},
 	[WIRE_STREAM_RESULT] = {"STREAM_RESULT", sizeof(struct wire_stream_result) + 1,
 				sizeof(struct wire_stream_result) + WIRE_RECORD_DIGESTS_MAX},
+	[WIRE_MACHINE] = {"MACHINE", EXACT(wire_machine)},
 	[WIRE_DATA] = {"DATA", sizeof(struct wire_data) + sizeof(struct wire_extent),
 		       WIRE_DATA_FRAME_MAX},
 	[WIRE_DIGESTS] = {"DIGESTS", sizeof(struct wire_digests) + WIRE_DIGEST_LEN,
@@ -217,6 +218,18 @@ static int check_disk(struct wire_disk *disk, struct fault *fault)
 	return 0;
 }
 
+static int check_machine(struct wire_machine *machine, struct fault *fault)
+{
+	for (unsigned int i = 0; i < WIRE_NICS_MAX; i++)
+		machine->nic[i].name[sizeof(machine->nic[i].name) - 1] = '\0';
+	if (machine->nics > WIRE_NICS_MAX || machine->cpus < 1 || machine->cpus > WIRE_CPUS_MAX ||
+	    machine->memory_bytes < 1 || machine->memory_bytes > WIRE_MEMORY_MAX)
+		return broken(fault, "numbers beyond the limits", WIRE_MACHINE);
+	if (machine->firmware < WIRE_FIRMWARE_BIOS || machine->firmware > WIRE_FIRMWARE_UEFI)
+		return broken(fault, "an unknown firmware", WIRE_MACHINE);
+	return 0;
+}
+
 #define END_TEXT(message, field) ((message)->field[sizeof((message)->field) - 1] = '\0')
 
 int wire_check_payload(unsigned int type, void *payload, uint32_t length, struct fault *fault)
@@ -236,6 +249,8 @@ int wire_check_payload(unsigned int type, void *payload, uint32_t length, struct
 	}
 	case WIRE_DISK:
 		return check_disk(payload, fault);
+	case WIRE_MACHINE:
+		return check_machine(payload, fault);
 	case WIRE_DISK_READY: {
 		struct wire_disk_ready *ready = payload;
 

@@ -57,6 +57,8 @@ int machine_store(struct machines *machines, struct machine *machine, struct fau
 			 machine->name, "state", state_names[machine->state], "cutover", id,
 			 "started", machine->has_started, "paused", machine->is_paused, "has_limit",
 			 machine->has_limit, "limit", (json_int_t)machine->limit, "disks", disks);
+	if (root && machine->facts.cpus)
+		json_object_set_new(root, "source", machine_facts_to_json(&machine->facts));
 	if (root)
 		text = json_dumps(root, JSON_INDENT(2));
 	if (text) {
@@ -144,6 +146,7 @@ static int load_one(struct machines *machines, const char *name, struct fault *f
 		machine->is_paused = json_is_true(json_object_get(root, "paused"));
 		machine->has_limit = json_is_true(json_object_get(root, "has_limit"));
 		machine->limit = (uint64_t)json_integer_value(json_object_get(root, "limit"));
+		machine_facts_from_json(json_object_get(root, "source"), &machine->facts);
 	}
 	json_decref(root);
 	if (error)

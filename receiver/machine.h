@@ -15,6 +15,7 @@
 #ifndef BLKFERRY_RECEIVER_MACHINE_H
 #define BLKFERRY_RECEIVER_MACHINE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -80,6 +81,7 @@ struct machine {
 	struct wire_status status;
 	uint64_t status_ns;
 	char agent_host[64], agent_version[32];
+	struct wire_machine facts; /* of the source; cpus 0: not known */
 	char last_error[WIRE_TEXT_MAX];
 	struct machine_cutover cutover;
 	struct machine *next;
@@ -103,6 +105,10 @@ void machine_path(const struct machines *machines, const struct machine *machine
 
 /* Stores it durably. The lock is held. */
 int machine_store(struct machines *machines, struct machine *machine, struct fault *fault);
+/* machine_facts.c: what the source is, as it is stored and shown. Nothing of it is trusted. */
+json_t *machine_facts_to_json(const struct wire_machine *facts);
+void machine_facts_from_json(const json_t *json, struct wire_machine *ret_facts);
+
 void machine_set_error(struct machine *machine, const char *text);
 
 #endif

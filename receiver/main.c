@@ -18,10 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 
+#include "common/cli.h"
 #include "common/log.h"
 #include "common/os_file.h"
+#include "common/os_notify.h"
 #include "receiver/cli.h"
 #include "receiver/control.h"
 #include "receiver/machine.h"
@@ -100,9 +101,9 @@ static int serve(const struct receiver_options *options, struct fault *fault)
 	if (!error) {
 		log_info("listening on port %u, control socket %s", server_port(server),
 			 options->control_socket);
-		sd_notify(0, "READY=1");
+		(void)os_notify("READY=1"); /* ignoring: we serve anyway */
 		wait_for_end();
-		sd_notify(0, "STOPPING=1");
+		(void)os_notify("STOPPING=1");
 	}
 	server_stop(server);
 	control_stop(control);
@@ -151,24 +152,40 @@ static int run(int argc, char **argv)
 	return error ? 1 : 0;
 }
 
+static void print_usage(FILE *to)
+{
+	fputs(usage, to);
+}
+
 int main(int argc, char **argv)
 {
-	const char *command = argc > 1 ? argv[1] : "";
+	static const struct cli_command commands[] = {
+		{"init", cli_init, "make the certificates, once"},
+		{"run", run, "serve (what the service runs)"},
+	};
+	static const struct cli_program program = {.name = "blkferry-receiver",
+						   .commands = commands,
+						   .command_count = 2,
+						   .print_usage = print_usage};
+	const char *word = argc > 1 ? argv[1] : "";
+	const struct cli_command *command = cli_find(&program, word);
 
-	if (!strcmp(command, "--help") || !strcmp(command, "-h")) {
-		fputs(usage, stdout);
+	if (command)
+		return command->run(argc - 1, argv + 1);
+	if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+		print_usage(stdout);
 		return 0;
 	}
-	if (!strcmp(command, "--version")) {
+	if (!strcmp(word, "--version")) {
 		puts("blkferry-receiver " BLKFERRY_VERSION);
 		return 0;
 	}
-	if (!strcmp(command, "run"))
-		return run(argc - 1, argv + 1);
-	if (!strcmp(command, "init"))
-		return cli_init(argc - 1, argv + 1);
+	if (!strcmp(word, "--complete")) {
+		cli_complete(&program, argc - 2, argv + 2, stdout);
+		return 0;
+	}
 	if (argc > 1)
-		fprintf(stderr, "blkferry-receiver: there is no command '%s'\n", command);
-	fputs(usage, stderr);
+		fprintf(stderr, "blkferry-receiver: there is no command '%s'\n", word);
+	print_usage(stderr);
 	return 2;
 }

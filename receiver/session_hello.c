@@ -63,6 +63,8 @@ static int claim_machine(struct session *session, struct fault *fault)
 		machine->session = session;
 		machine->is_ending = false;
 		machine->is_removed = false; /* enrolled again under the same name */
+		if (session->facts.cpus)
+			machine->facts = session->facts;
 		snprintf(machine->agent_host, sizeof(machine->agent_host), "%s",
 			 session->hello.host);
 		snprintf(machine->agent_version, sizeof(machine->agent_version), "%s",
@@ -111,7 +113,7 @@ static int receive_disks(struct session *session, struct fault *fault)
 	uint64_t deadline = os_monotonic_ns() + HELLO_TIMEOUT_NS;
 	const struct wire_disk *disk = (const struct wire_disk *)buffer;
 
-	for (unsigned int i = 0; i < session->disk_count; i++) {
+	for (unsigned int i = 0; i < session->disk_count;) {
 		enum wire_type type;
 		uint32_t length;
 		int error = frame_receive(session->link, buffer, sizeof(buffer), &type, &length,
@@ -119,9 +121,13 @@ static int receive_disks(struct session *session, struct fault *fault)
 
 		if (error)
 			return error;
+		if (type == WIRE_MACHINE && i == 0 && !session->facts.cpus) {
+			session->facts = *(const struct wire_machine *)buffer;
+			continue;
+		}
 		if (type != WIRE_DISK || disk->index != i)
 			return fault_set(fault, FAULT_STOP, EPROTO, "the agent spoke out of turn");
-		session->announced[i] = *disk;
+		session->announced[i++] = *disk;
 	}
 	return 0;
 }

@@ -26,6 +26,7 @@ struct session {
 	struct wire_disk announced[WIRE_DISKS_MAX];
 	unsigned int slots[WIRE_DISKS_MAX]; /* of those */
 	struct replica *replica;
+	struct wire_machine facts; /* cpus 0: it did not say */
 	unsigned int disk_count, connections;
 
 	struct os_mutex lock; /* what follows */

@@ -56,7 +56,8 @@ static const char *error_hint(int error)
 {
 	switch (error) {
 	case EINVAL:
-		return " (tapdisk says this for every error: a full storage too)";
+		return " (tapdisk says this for every error, also for a full storage or a "
+		       "read-only disk)";
 	case ENOSPC:
 		return " (make room on the target's storage)";
 	case ESHUTDOWN:

@@ -90,6 +90,13 @@ static int set_connect_fault(const char *uri, int error, struct fault *fault)
 		error = EHOSTUNREACH;
 	if (error == EINVAL || error == EOPNOTSUPP || error == EPERM || error == EACCES)
 		class = FAULT_STOP;
+	/* libnbd has no errno of its own for it. Block devices take the same writes. */
+	if (strstr(target_nbd_words(), "eflags == 0"))
+		return fault_set(
+			fault, FAULT_STOP, EPROTO,
+			"%s speaks an NBD too old, as tapdisk of XCP-ng 8.2 does: use the disk's "
+			"block device there, block:/dev/sm/backend/SR-UUID/VDI-UUID",
+			uri);
 	return fault_set(fault, class, error, "%s cannot be reached: %s", uri, target_nbd_words());
 }
 
@@ -192,13 +199,17 @@ static bool walk_status(struct nbd_handle *nbd, uint64_t size_bytes, uint64_t de
 	uint64_t piece_bytes = STATUS_PIECE_BYTES;
 	uint64_t offset = 0;
 
+	/* tapdisk: 2 MiB, and it closes the connection on more. Others advertise what data may be, and
+	 * answer more about status. */
+	if (advertised > 0 && advertised <= TARGET_DATA_PIECE_BYTES)
+		piece_bytes = (uint64_t)advertised;
 	while (offset < size_bytes && os_monotonic_ns() < deadline_ns) {
 		uint64_t left = size_bytes - offset;
 		uint64_t got = zero_bytes_at(nbd, offset, left < piece_bytes ? left : piece_bytes,
 					     deadline_ns);
 
 		if (got == 0 && advertised > 0 && (uint64_t)advertised < piece_bytes)
-			piece_bytes = (uint64_t)advertised; /* tapdisk: 2 MiB, no more */
+			piece_bytes = (uint64_t)advertised;
 		else if (got == 0)
 			return false;
 		offset += got;

@@ -13,7 +13,9 @@ static const char usage[] =
 	"\n"
 	"Ends write tracking, which otherwise goes on in the kernel when the agent is stopped. "
 	"The\n"
-	"next start compares the disks with the replica by digest. Stop the agent first.\n";
+	"next start compares the disks with the replica by digest. Stop the agent first.\n"
+	"\n"
+	"  --config FILE  default " OPTIONS_PATH "\n";
 
 int cli_forget(int argc, char **argv)
 {

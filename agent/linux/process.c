@@ -31,9 +31,11 @@ int process_lock_memory(struct fault *fault)
 	/* From here on malloc gives nothing back and maps nothing anew for a large block: while the
 	 * agent's own disk is frozen, memory that is there must stay. One arena, since each has its
 	 * own reserve, and all of it is locked. */
+#ifdef M_TRIM_THRESHOLD
 	mallopt(M_TRIM_THRESHOLD, -1);
 	mallopt(M_MMAP_MAX, 0);
 	mallopt(M_ARENA_MAX, 1);
+#endif /* musl (the static agent) has no such settings: a large block is mapped anew, locked at once */
 	/* Needed without CAP_IPC_LOCK only, and mlockall says it when it lacks: ignoring failure. */
 	(void)setrlimit(RLIMIT_MEMLOCK, &unlimited);
 	if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)

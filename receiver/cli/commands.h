@@ -5,6 +5,7 @@
 #define BLKFERRY_RECEIVER_CLI_COMMANDS_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 int cli_status(int argc, char **argv);
 int cli_token(int argc, char **argv);
@@ -12,6 +13,10 @@ int cli_order(int argc, char **argv); /* pause, resume, limit */
 int cli_verify(int argc, char **argv);
 int cli_cutover(int argc, char **argv);
 int cli_remove(int argc, char **argv);
+
+/* The names of the receiver's machines, for completion; nothing when it does not answer at once. words
+ * may have a --socket in it. */
+void cli_print_names(FILE *to, int word_count, char **words);
 
 /* Prints usage on the right stream and returns the exit status for --help or a wrong option. */
 int cli_usage(const char *usage, int option);

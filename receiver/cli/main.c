@@ -8,15 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/cli.h"
 #include "receiver/cli/client.h"
 #include "receiver/cli/commands.h"
 #include "receiver/cli/exit_codes.h"
 
-static const struct {
-	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *help;
-} commands[] = {
+static const struct cli_command commands[] = {
 	{"status", cli_status, "how far the machines are"},
 	{"token", cli_token, "print a one-time token to enroll a machine with"},
 	{"pause", cli_order, "stop sending; writes go on being tracked"},
@@ -28,13 +25,20 @@ static const struct {
 	{"remove", cli_remove, "forget a machine and its replica"},
 };
 
-#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+static void print_usage(FILE *to);
+
+static const struct cli_program program = {
+	.name = "blkferry",
+	.commands = commands,
+	.command_count = sizeof(commands) / sizeof(commands[0]),
+	.print_usage = print_usage,
+	.print_names = cli_print_names,
+};
 
 static void print_usage(FILE *to)
 {
 	fputs("usage: blkferry [--socket PATH] COMMAND [OPTIONS]\n\nCommands:\n", to);
-	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+	cli_print_commands(&program, to);
 	fputs("\n"
 	      "  --socket PATH   the receiver's control socket (" CLIENT_SOCKET ")\n"
 	      "\n"
@@ -53,9 +57,11 @@ int main(int argc, char **argv)
 	static const struct option long_options[] = {
 		{"socket", required_argument, NULL, 's'},
 		{"version", no_argument, NULL, 'v'},
+		{"complete", no_argument, NULL, 'c'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
+	const struct cli_command *command;
 	int option;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -65,18 +71,20 @@ int main(int argc, char **argv)
 		} else if (option == 'v') {
 			puts("blkferry " BLKFERRY_VERSION);
 			return EXIT_CODE_OK;
+		} else if (option == 'c') {
+			cli_complete(&program, argc - optind, argv + optind, stdout);
+			return EXIT_CODE_OK;
 		} else {
 			print_usage(option == 'h' ? stdout : stderr);
 			return option == 'h' ? EXIT_CODE_OK : EXIT_CODE_USAGE;
 		}
 	}
-	for (size_t i = 0; optind < argc && i < COMMANDS; i++) {
-		if (strcmp(argv[optind], commands[i].name) == 0) {
-			int first = optind;
+	command = optind < argc ? cli_find(&program, argv[optind]) : NULL;
+	if (command) {
+		int first = optind;
 
-			optind = 0; /* getopt starts over, in the subcommand's arguments */
-			return commands[i].run(argc - first, argv + first);
-		}
+		optind = 0; /* getopt starts over, in the subcommand's arguments */
+		return command->run(argc - first, argv + first);
 	}
 	if (optind < argc)
 		fprintf(stderr, "blkferry: there is no command '%s'\n", argv[optind]);

@@ -19,7 +19,10 @@ done
 say "each program, configuration file and unit is there, with its page"
 for file in usr/local/share/man/man{1/blkferry.1,8/blkferry-agent.8,8/blkferry-receiver.8} \
 	usr/local/share/man/man5/blkferry-{agent,receiver}.ini.5 etc/blkferry/{agent,receiver}.ini \
-	lib/systemd/system/blkferry-{agent,receiver}.service usr/local/lib/{sysusers,tmpfiles}.d/blkferry.conf \
+	lib/systemd/system/blkferry-{agent,receiver}.service usr/local/lib/{sysusers,tmpfiles}.d/blkferry-receiver.conf \
+	usr/local/lib/tmpfiles.d/blkferry-agent.conf usr/local/lib/systemd/system-preset/90-blkferry-{agent,receiver}.preset \
+	usr/local/share/{bash-completion/completions/,zsh/vendor-completions/_}blkferry{,-agent,-receiver} \
+	usr/local/share/fish/vendor_completions.d/blkferry{,-agent,-receiver}.fish \
 	usr/local/share/doc/blkferry/{README.md,NEWS,LICENSE,examples/agent.ini,examples/receiver.ini}; do
 	[ -s "$root/$file" ] || fail "$file is missing"
 done

@@ -128,6 +128,32 @@ static void texts_end_inside_their_field(void **state)
 	assert_int_equal(wire_check_payload(WIRE_ERROR, &error, sizeof(error), NULL), -EPROTO);
 }
 
+static void machines_beyond_the_limits_are_refused(void **state)
+{
+	const struct wire_machine right = {
+		.memory_bytes = 1 << 30, .cpus = 2, .firmware = WIRE_FIRMWARE_UEFI, .nics = 1};
+	struct wire_machine machine = right;
+
+	memset(machine.nic[0].name, 'x', sizeof(machine.nic[0].name));
+	assert_int_equal(wire_check_payload(WIRE_MACHINE, &machine, sizeof(machine), NULL), 0);
+	assert_int_equal(strlen(machine.nic[0].name), sizeof(machine.nic[0].name) - 1);
+	machine.nics = WIRE_NICS_MAX + 1;
+	assert_int_equal(wire_check_payload(WIRE_MACHINE, &machine, sizeof(machine), NULL),
+			 -EPROTO);
+	machine = right;
+	machine.cpus = 0;
+	assert_int_equal(wire_check_payload(WIRE_MACHINE, &machine, sizeof(machine), NULL),
+			 -EPROTO);
+	machine = right;
+	machine.memory_bytes = WIRE_MEMORY_MAX + 1;
+	assert_int_equal(wire_check_payload(WIRE_MACHINE, &machine, sizeof(machine), NULL),
+			 -EPROTO);
+	machine = right;
+	machine.firmware = 3;
+	assert_int_equal(wire_check_payload(WIRE_MACHINE, &machine, sizeof(machine), NULL),
+			 -EPROTO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +163,7 @@ int main(void)
 		cmocka_unit_test(headers_are_checked_before_anything_is_read),
 		cmocka_unit_test(digests_that_do_not_fit_their_length_are_refused),
 		cmocka_unit_test(texts_end_inside_their_field),
+		cmocka_unit_test(machines_beyond_the_limits_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

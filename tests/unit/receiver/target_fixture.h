@@ -168,7 +168,7 @@ static inline void start_qemu_nbd(const char *arguments)
 
 static inline void start_tapdisk(const char *arguments)
 {
-	run(text_of("exec tests/unit/receiver/tapdisk_server.py %s/sock %s/disk %s </dev/null "
+	run(text_of("exec tests/tools/tapdisk_server.py %s/sock %s/disk %s </dev/null "
 		    ">%s/log 2>&1 & echo $! >%s/pid",
 		    folder, folder, arguments, folder, folder));
 	server_pid = pid_in(in_folder("pid"));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* NBD targets against the real nbdkit and qemu-nbd, and a server with tapdisk's ways. */
+/* NBD targets against the real nbdkit and qemu-nbd. */
 #include "target_fixture.h"
 
 static unsigned char model[DISK_BYTES], seen[DISK_BYTES];
@@ -182,44 +182,6 @@ static void tls_with_a_shared_key(void **state)
 	assert_true(try_open(socket_uri, DISK_BYTES) < 0);
 }
 
-static void tapdisk_round_trip(void **state)
-{
-	if (!is_installed("python3"))
-		skip();
-	make_file("disk", DISK_BYTES);
-	start_tapdisk("");
-	open_target(socket_uri);
-	assert_false(target_info(target)->can_flush);
-	assert_false(target_info(target)->can_zero);
-	assert_false(target_info(target)->is_known_zero);
-	assert_int_equal(target_info(target)->block_bytes, 512);
-	assert_int_equal(target_info(target)->channels_max, 1);
-	scribble(model, 2, 10);
-	assert_int_equal(write_now(model, 0, DISK_BYTES), 0); /* in pieces of at most 2 MiB */
-	assert_int_equal(zero_now(8192, 5 * MIB), 0);
-	memset(model + 8192, 0, 5 * MIB);
-	assert_int_equal(target_channel_flush(channel, DEADLINE_NS), 0);
-	assert_int_equal(read_now(seen, 0, DISK_BYTES), 0);
-	assert_memory_equal(seen, model, DISK_BYTES);
-	save("model", model, sizeof(model));
-	run(text_of("cmp %s/model %s/disk", folder, folder));
-}
-
-static void zeroes_that_the_server_refuses_become_data(void **state)
-{
-	if (!is_installed("python3"))
-		skip();
-	make_file("disk", DISK_BYTES);
-	start_tapdisk("--refuse-zeroes");
-	open_target(socket_uri);
-	assert_true(target_info(target)->can_zero);
-	scribble(model, 2, 11);
-	assert_int_equal(zero_now(0, 3 * MIB), 0);
-	memset(model, 0, 3 * MIB);
-	save("model", model, sizeof(model));
-	run(text_of("cmp %s/model %s/disk", folder, folder));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,8 +197,6 @@ int main(void)
 		TEST(all_zero_exports_are_known),
 		TEST(larger_exports_are_taken),
 		TEST(tls_with_a_shared_key),
-		TEST(tapdisk_round_trip),
-		TEST(zeroes_that_the_server_refuses_become_data),
 	};
 
 	if (!is_installed("nbdkit") || !is_installed("nbdcopy")) {

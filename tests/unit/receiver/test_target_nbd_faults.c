@@ -261,18 +261,6 @@ static void a_server_that_is_not_there_is_tried_again(void **state)
 	assert_int_equal(fault.class, FAULT_RETRY);
 }
 
-static void tapdisk_errors_are_told_with_a_hint(void **state)
-{
-	if (!is_installed("python3"))
-		skip();
-	make_file("disk", DISK_BYTES);
-	start_tapdisk("--full-at 1048576");
-	open_target(socket_uri);
-	assert_int_equal(write_now(model, 0, 4096), 0);
-	assert_int_equal(write_now(model, 1048576, 4096), EINVAL);
-	assert_non_null(strstr(target_channel_error(channel), "full storage"));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,7 +278,6 @@ int main(void)
 		TEST(one_export_is_not_opened_twice),
 		TEST(bad_uris_are_refused),
 		TEST(a_server_that_is_not_there_is_tried_again),
-		TEST(tapdisk_errors_are_told_with_a_hint),
 	};
 
 	if (!is_installed("nbdkit") || !is_installed("nbdcopy")) {

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What a function prints, by way of a forked child and a pipe; see os_capture.h. */
+#include "common/os_capture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void run_child(int (*function)(int argc, char **argv), int argc, char **argv, int out)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), result;
+
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
+	    dup2(null, STDERR_FILENO) < 0)
+		_exit(1);
+	result = function(argc, argv);
+	fflush(stdout);
+	_exit(result);
+}
+
+static int read_all(int fd, size_t limit, char **ret_text)
+{
+	char *text = malloc(limit + 1);
+	size_t length = 0;
+	ssize_t size = 1;
+
+	if (!text)
+		return -ENOMEM;
+	while (size > 0 && length < limit) {
+		size = read(fd, text + length, limit - length);
+		if (size > 0)
+			length += (size_t)size;
+		else if (size < 0 && errno == EINTR)
+			size = 1;
+	}
+	if (size < 0) {
+		free(text);
+		return -errno;
+	}
+	text[length] = '\0';
+	*ret_text = text;
+	return 0;
+}
+
+int os_capture_stdout(int (*function)(int argc, char **argv), int argc, char **argv, size_t limit,
+		      char **ret_text)
+{
+	int fds[2], error;
+	pid_t child;
+
+	fflush(NULL); /* or the child would write it again */
+	if (pipe2(fds, O_CLOEXEC))
+		return -errno;
+	child = fork();
+	if (child == 0)
+		run_child(function, argc, argv, fds[1]);
+	error = child < 0 ? -errno : 0;
+	close(fds[1]);
+	if (!error)
+		error = read_all(fds[0], limit, ret_text);
+	close(fds[0]); /* a child that prints more than that ends by SIGPIPE */
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	return error;
+}
