@@ -9,7 +9,8 @@
  *           that is a hole, and is counted *before* the completion is reported
  *   FULL    the ring had no room: as OFF, until capture_start. What is in the ring stays good
  *
- * A discard is no hole: it sets bits, for its contents are nobody's until they are written again.
+ * A discard is no hole: it sets bits, for its contents are nobody's until they are written again. Nor is what is
+ * written to swap, and marked so by the kernel: bits only, which the agent drops.
  *
  * Positions are byte offsets in the endless ring: they only grow, and name a record for the life of
  * the ring (its stream id). What lies below the released position is forgotten; the rest outlives a
@@ -48,7 +49,7 @@ enum capture_kind {
 struct capture_record {
 	enum capture_kind kind;
 	unsigned int disk;	 /* as given to tracker_bpf_open */
-	uint64_t offset, length; /* bytes */
+	uint64_t offset, length; /* bytes; whole sectors, but not always whole blocks */
 	uint64_t position, end;	 /* of this record, and of the one after it */
 	uint64_t holes; /* capture_holes when it was reserved, or somewhat later: never earlier */
 	uint8_t data[CAPTURE_PIECE_BYTES];
@@ -87,7 +88,8 @@ void capture_release(struct capture *capture, uint64_t position);
  * here (a gap), and delta passes take over. Capture is stopped first. Nothing is lost if killed midway. */
 int capture_spill(struct capture *capture, uint64_t position, struct fault *fault);
 
-/* Counts up for every hole, after its bits are set, before the completion is reported. */
+/* Counts up for every hole, after its bits are set, before the completion is reported (of one that was not seen:
+ * before it counts as settled). To read back all holes up to a number: ask for the number, then capture_take. */
 uint64_t capture_holes(const struct capture *capture);
 enum capture_hole capture_last_hole(const struct capture *capture);
 
@@ -96,8 +98,9 @@ enum capture_hole capture_last_hole(const struct capture *capture);
 int capture_take(struct capture *capture, unsigned int disk, struct fault *fault);
 
 /*
- * Requests on their way at one moment, of all disks, and what became of them. Take notes when a mark is
- * made; the mark may be confirmed when they have settled and holes did not count up meanwhile.
+ * Requests on their way at one moment, of all disks, and what became of them. A mark is made in this order:
+ * all holes counted are read back; capture_produced, the mark's position; capture_notes_take. It may be
+ * confirmed when the notes have settled and then, asked for after that, holes have not counted up.
  */
 struct capture_notes;
 int capture_notes_new(const struct capture *capture, struct capture_notes **ret_notes);

@@ -20,6 +20,7 @@
 
 static const char *const tracker_names[] = {"auto", "bpf", "scan", NULL};
 static const char *const compression_names[] = {"none", "lz4", "zstd", NULL};
+static const char *const capture_names[] = {"auto", "off", NULL};
 static const char *const level_names[] = {"error", "warning", "info", "debug", NULL};
 
 #define KEY(key, kind, field, ...)                                                                 \
@@ -38,6 +39,8 @@ static const struct config_key keys[] = {
 	KEY("connections", CONFIG_NUMBER, connections, .most = WIRE_CONNECTIONS_MAX),
 	KEY("limit", CONFIG_RATE, limit_bytes_per_s),
 	KEY("memory", CONFIG_BYTES, memory_bytes, .least = 32 * MIB, .most = 4 * GIB),
+	KEY("capture", CONFIG_CHOICE, capture, .choices = capture_names),
+	KEY("ring", CONFIG_BYTES, ring_bytes, .least = OPTIONS_RING_LEAST, .most = GIB),
 	KEY("pass-interval", CONFIG_DURATION, pass_interval_ns),
 	KEY("checkpoint-interval", CONFIG_DURATION, checkpoint_interval_ns),
 	KEY("compression", CONFIG_CHOICE, compression, .choices = compression_names),
@@ -64,6 +67,25 @@ static int check_values(const char *path, const struct agent_options *options, s
 	return fault_prefix(fault, "%s: receiver", path);
 }
 
+/* The ring's size is a power of two. Unless it is named, it is a quarter of the ceiling; it never is more than
+ * half of it. */
+static void choose_ring(struct agent_options *options)
+{
+	uint64_t most = options->memory_bytes / (options->ring_bytes ? 2 : 4);
+	uint64_t wanted = options->ring_bytes ? options->ring_bytes : most;
+	uint64_t ring_bytes = OPTIONS_RING_LEAST;
+	char text[2][32];
+
+	while (ring_bytes * 2 <= wanted && ring_bytes * 2 <= most)
+		ring_bytes *= 2;
+	if (options->ring_bytes && options->ring_bytes != ring_bytes)
+		log_warning("ring = %s: using %s, the next smaller power of two%s",
+			    units_format_bytes(options->ring_bytes, text[0], sizeof(text[0])),
+			    units_format_bytes(ring_bytes, text[1], sizeof(text[1])),
+			    wanted > most ? " that is at most half of 'memory ='" : "");
+	options->ring_bytes = ring_bytes;
+}
+
 int options_read(const char *path, struct agent_options *ret_options, struct fault *fault)
 {
 	struct agent_options options = {
@@ -72,7 +94,8 @@ int options_read(const char *path, struct agent_options *ret_options, struct fau
 		.pin_folder = strdup("/sys/fs/bpf/blkferry"),
 		.tracker = OPTIONS_TRACKER_AUTO,
 		.allocated_only = true,
-		.memory_bytes = 96 * MIB,
+		.memory_bytes = 128 * MIB,
+		.capture = OPTIONS_CAPTURE_AUTO,
 		.pass_interval_ns = NS_PER_S,
 		.checkpoint_interval_ns = NS_PER_S / 2,
 		.compression = OPTIONS_LZ4,
@@ -91,6 +114,7 @@ int options_read(const char *path, struct agent_options *ret_options, struct fau
 		options_fini(&options);
 		return error;
 	}
+	choose_ring(&options);
 	*ret_options = options;
 	return 0;
 }

@@ -14,6 +14,10 @@
 enum options_compression { OPTIONS_NO_COMPRESSION = 1, OPTIONS_LZ4, OPTIONS_ZSTD };
 enum options_tracker { OPTIONS_TRACKER_AUTO = 1, OPTIONS_TRACKER_BPF, OPTIONS_TRACKER_SCAN };
 
+enum options_capture { OPTIONS_CAPTURE_AUTO = 1, OPTIONS_CAPTURE_OFF };
+
+#define OPTIONS_RING_LEAST (256u << 10)
+
 struct agent_options {
 	char *receiver; /* HOST[:PORT]; NULL: the one that was enrolled with */
 	char *disks;
@@ -24,6 +28,8 @@ struct agent_options {
 	uint64_t connections; /* 0: as the cores allow */
 	uint64_t limit_bytes_per_s;
 	uint64_t memory_bytes;
+	int capture;	     /* enum options_capture */
+	uint64_t ring_bytes; /* a power of two, at most half of memory_bytes */
 	uint64_t pass_interval_ns;
 	uint64_t checkpoint_interval_ns;
 	int compression; /* enum options_compression */

@@ -12,7 +12,8 @@
 #include "common/log.h"
 #include "common/units.h"
 
-/* Bitmaps may take a sixth of the ceiling each: dirty, todo, and one more while a verify runs. */
+/* Bitmaps may take a sixth each of what the ring leaves of the ceiling: dirty, todo, and one more while a verify
+ * runs. */
 #define BITMAP_SHARE 6
 
 static int open_tracker(struct source *source, const struct tracked_disk *disks,
@@ -22,11 +23,13 @@ static int open_tracker(struct source *source, const struct tracked_disk *disks,
 	struct tracker_options tracker_options = {
 		.pin_folder = options->pin_folder,
 		.state_folder = options->state_folder,
-		.bitmap_bytes = options->memory_bytes / BITMAP_SHARE,
+		.ring_bytes = options->capture == OPTIONS_CAPTURE_OFF ? 0 : options->ring_bytes,
 	};
 	struct fault why = {0};
 	int error;
 
+	tracker_options.bitmap_bytes =
+		(options->memory_bytes - tracker_options.ring_bytes) / BITMAP_SHARE;
 	if (options->tracker != OPTIONS_TRACKER_SCAN) {
 		error = tracker_bpf_open(&tracker_options, disks, source->count, &source->tracker,
 					 &why);

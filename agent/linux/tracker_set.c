@@ -144,7 +144,7 @@ static int open_map(struct tracker_set *set, const char *folder, enum set_map wh
 		if (r < 0)
 			return fault_set(fault, FAULT_STOP, -r, "cannot map the tracker's ring: %s",
 					 strerror(-r));
-		set->bytes += entries;
+		/* Not in set->bytes: it counts as the process's own, being mapped. */
 		return 0;
 	}
 	if (!ret_data) {

@@ -9,7 +9,8 @@
  *   status             a line of key=value
  *   follow IMAGE       writes each record to its disk's image (IMAGE.0, IMAGE.1 ...) and releases it, until
  *                      SIGTERM; then what has been produced by then, and ends
- *   log FILE           the same, into a log
+ *   log FILE           the same, into a log; holes are read back from the disk and their blocks logged as well.
+ *                      FILE.marks: after how many records there was a state that a power cut could have left
  *   reread IMAGE       copies what the bits list from the disks to the images, and clears the bits
  *   take               moves dirty bits to todo
  *   settle             waits until the requests on their way have settled
@@ -32,7 +33,8 @@ static struct capture *capture;
 static struct tracked_disk disks[TRACKER_DISKS_MAX];
 static unsigned int disk_count;
 static int images[TRACKER_DISKS_MAX];
-static FILE *log_file;
+static FILE *log_file, *marks_file;
+static uint64_t logged; /* records */
 static volatile sig_atomic_t is_ending;
 
 static void end_soon(int number)
@@ -90,6 +92,7 @@ static void put(const struct capture_record *record)
 					.end = record->end,
 					.holes = record->holes};
 
+	logged++;
 	if (!log_file) {
 		apply_record(&head, record->data);
 	} else if (fwrite(&head, sizeof(head), 1, log_file) != 1 ||
@@ -99,37 +102,11 @@ static void put(const struct capture_record *record)
 	}
 }
 
-static void follow(void)
-{
-	struct sigaction action = {.sa_handler = end_soon};
-	uint64_t position = capture_released(capture), records = 0, bytes = 0, end = UINT64_MAX;
-	static struct capture_record record;
-
-	sigaction(SIGTERM, &action, NULL);
-	puts("following");
-	fflush(stdout);
-	while (position < end) {
-		while (capture_next(capture, &position, &record)) {
-			put(&record);
-			records++;
-			bytes += record.length;
-			if (records % 64 == 0)
-				capture_release(capture, position);
-		}
-		capture_release(capture, position);
-		if (is_ending && end == UINT64_MAX)
-			end = capture_produced(capture);
-		if (position < end)
-			os_sleep_ns(2 * NS_PER_MS);
-	}
-	if (log_file && fclose(log_file) != 0)
-		err(2, "log");
-	printf("records=%" PRIu64 " bytes=%" PRIu64 "\n", records, bytes);
-}
-
-static void reread(void)
+/* Copies what the bits list, in pieces, by put. Returns how many bytes. */
+static uint64_t copy_listed(void)
 {
 	static uint8_t block[TRACKER_BLOCK_BYTES_MAX] __attribute__((aligned(4096)));
+	static struct capture_record record;
 	uint64_t bytes = 0;
 
 	for (unsigned int i = 0; i < disk_count; i++) {
@@ -146,13 +123,102 @@ static void reread(void)
 
 			if (got <= 0)
 				err(2, "%s", disks[i].path);
-			write_at(images[i], block, (uint64_t)got, offset);
+			for (uint64_t at = 0; at < (uint64_t)got; at += record.length) {
+				record.kind = CAPTURE_DATA;
+				record.disk = i;
+				record.offset = offset + at;
+				record.length = (uint64_t)got - at < CAPTURE_PIECE_BYTES
+							? (uint64_t)got - at
+							: CAPTURE_PIECE_BYTES;
+				memcpy(record.data, block + at, record.length);
+				put(&record);
+			}
 			bitmap_clear(&todo, first, 1);
 			bytes += (uint64_t)got;
 		}
 		close(fd);
 	}
-	printf("reread=%" PRIu64 "\n", bytes);
+	return bytes;
+}
+
+/* A place in the stream that may be consistent: what was produced when it was made, and the requests that were
+ * on their way then. */
+static struct mark {
+	bool is_made, is_reached;
+	uint64_t position, records, holes;
+	struct capture_notes *notes;
+} mark;
+static uint64_t copied_holes; /* those whose blocks are in the log */
+
+static void tend_mark(uint64_t position)
+{
+	uint64_t holes = capture_holes(capture);
+
+	if (!marks_file)
+		return;
+	if (mark.is_made && mark.is_reached && capture_notes_have_settled(capture, mark.notes)) {
+		mark.is_made = false;
+		holes = capture_holes(capture);
+		if (holes == mark.holes)
+			fprintf(marks_file, "%" PRIu64 "\n", mark.records);
+	}
+	if (holes != copied_holes) {
+		/* After the copies, what was captured while they were read is in the ring (I5). */
+		(void)copy_listed();
+		copied_holes = holes;
+		mark.is_made = false;
+	}
+	if (mark.is_made || capture_holes(capture) != copied_holes)
+		return;
+	mark.position = capture_produced(capture);
+	mark.holes = copied_holes;
+	mark.is_reached = mark.position <= position;
+	mark.records = logged;
+	capture_notes_take(capture, mark.notes);
+	mark.is_made = true;
+}
+
+static void reach_mark(uint64_t position)
+{
+	if (!mark.is_made || mark.is_reached || position < mark.position)
+		return;
+	mark.is_reached = true;
+	mark.records = logged;
+}
+
+static void follow(void)
+{
+	struct sigaction action = {.sa_handler = end_soon};
+	uint64_t position = capture_released(capture), records = 0, bytes = 0, end = UINT64_MAX;
+	static struct capture_record record;
+
+	sigaction(SIGTERM, &action, NULL);
+	puts("following");
+	fflush(stdout);
+	while (position < end) {
+		while (capture_next(capture, &position, &record)) {
+			put(&record);
+			reach_mark(position);
+			records++;
+			bytes += record.length;
+			if (records % 64 == 0)
+				capture_release(capture, position);
+		}
+		capture_release(capture, position);
+		tend_mark(position);
+		if (is_ending && end == UINT64_MAX)
+			end = capture_produced(capture);
+		if (position < end)
+			os_sleep_ns(2 * NS_PER_MS);
+	}
+	if (log_file && (fclose(log_file) != 0 || fclose(marks_file) != 0))
+		err(2, "log");
+	printf("records=%" PRIu64 " bytes=%" PRIu64 "\n", records, bytes);
+}
+
+static void reread(void)
+{
+	printf("reread=%" PRIu64 "\n", copy_listed());
 }
 
 static void settle(void)
@@ -170,6 +236,18 @@ static void settle(void)
 	}
 	capture_notes_free(notes);
 	puts("settled");
+}
+
+static void open_log(const char *name)
+{
+	char marks_name[4096];
+
+	snprintf(marks_name, sizeof(marks_name), "%s.marks", name);
+	log_file = fopen(name, "w");
+	marks_file = fopen(marks_name, "w");
+	if (!log_file || !marks_file || capture_notes_new(capture, &mark.notes) < 0)
+		err(2, "log");
+	copied_holes = capture_holes(capture);
 }
 
 static void print_status(void)
@@ -216,9 +294,7 @@ static void run(char **argv)
 			open_images(next(&argv), disk_count);
 			follow();
 		} else if (strcmp(command, "log") == 0) {
-			log_file = fopen(next(&argv), "w");
-			if (!log_file)
-				err(2, "log");
+			open_log(next(&argv));
 			follow();
 		} else if (strcmp(command, "reread") == 0) {
 			open_images(next(&argv), disk_count);

@@ -53,7 +53,7 @@ make_guest()
 	shift
 	ferry token "$name" | grep -o 'bf1-[A-Za-z0-9_-]*' >"$T/token"
 	printf '%s\n' "[agent]" "state-folder = /data/state" "log-level = debug" "$@" >"$T/agent.ini"
-	for program in writer tracker_ctl tracker_writer; do
+	for program in writer tracker_ctl tracker_writer capture_ctl; do
 		programs+=("$BUILD/tests/tools/$program:/usr/bin/$program")
 	done
 	"$VM/make-initramfs.sh" "$KERNEL" "$T/initramfs" "$BUILD/blkferry-agent:/usr/sbin/blkferry-agent" \
