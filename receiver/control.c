@@ -136,6 +136,12 @@ static void run_request(struct control_client *client, json_t *request)
 		send_status(client, machine);
 	else if (strcmp(command, "cutover") == 0)
 		control_cutover(client, machine, request);
+	else if (strcmp(command, "points") == 0)
+		control_points(client, machine);
+	else if (strcmp(command, "checkpoint") == 0)
+		control_checkpoint(client, machine, request);
+	else if (strcmp(command, "rollback") == 0)
+		control_rollback(client, machine, request);
 	else if (strcmp(command, "verify") == 0)
 		control_verify(client, machine, request);
 	else if (strcmp(command, "remove") == 0)

@@ -11,6 +11,7 @@
 #include "receiver/cli/exit_codes.h"
 #include "receiver/control_internal.h"
 #include "receiver/enroll.h"
+#include "receiver/rewind.h"
 #include "receiver/session.h"
 #include "receiver/target.h"
 
@@ -70,6 +71,29 @@ static int store_order(struct control_client *client, struct machine *machine,
 	return error;
 }
 
+static bool is_rolled_back(struct machine *machine)
+{
+	bool is_rolled_back;
+
+	os_mutex_lock(&machine->lock);
+	is_rolled_back = machine->state == MACHINE_ROLLED_BACK;
+	os_mutex_unlock(&machine->lock);
+	return is_rolled_back;
+}
+
+/* A rollback is given up. */
+static void follow_again(struct control_client *client, struct machine *machine)
+{
+	struct fault fault = {0};
+
+	if (rewind_follow(client->machines, machine, &fault))
+		control_send_error(client, EXIT_CODE_FAILED, "%s", fault.text);
+	else
+		control_send_result(client, json_pack("{s:s}", "text",
+						      "the rollback is given up; all is compared "
+						      "with the source when the agent connects"));
+}
+
 void control_order(struct control_client *client, struct machine *machine, const char *name,
 		   json_t *request)
 {
@@ -93,6 +117,10 @@ void control_order(struct control_client *client, struct machine *machine, const
 	}
 	if (store_order(client, machine, &command, &fault)) {
 		control_send_error(client, EXIT_CODE_FAILED, "%s", fault.text);
+		return;
+	}
+	if (command.kind == WIRE_COMMAND_RESUME && is_rolled_back(machine)) {
+		follow_again(client, machine);
 		return;
 	}
 	session = hold(machine);

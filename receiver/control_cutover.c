@@ -8,6 +8,7 @@
 #include "receiver/cli/exit_codes.h"
 #include "receiver/control_internal.h"
 #include "receiver/cutover.h"
+#include "receiver/rewind.h"
 
 #define TICK_NS	    (200 * NS_PER_MS)
 #define UNFENCED_NS (15 * NS_PER_S) /* how long a source may take to come back and say FENCED */
@@ -140,11 +141,12 @@ static void tell_end(struct control_client *client, struct machine *machine)
 		control_send_result(client, result);
 }
 
-static void run_source_is_dead(struct control_client *client, struct machine *machine)
+static void run_source_is_dead(struct control_client *client, struct machine *machine,
+			       uint64_t point)
 {
 	struct fault fault = {0};
 
-	if (cutover_source_is_dead(client->machines, machine, &fault))
+	if (cutover_source_is_dead(client->machines, machine, point, &fault))
 		control_send_error(client, exit_code_of(fault.error), "%s", fault.text);
 	else
 		tell_end(client, machine);
@@ -160,10 +162,16 @@ void control_cutover(struct control_client *client, struct machine *machine, jso
 		.is_dry_run = json_is_true(json_object_get(request, "dry_run")),
 		.skips_certify = json_is_true(json_object_get(request, "no_certify")),
 	};
+	const char *when = json_string_value(json_object_get(request, "at"));
 	struct fault fault = {0};
 
+	if (when && when[0] &&
+	    rewind_find(client->machines, machine, when, &cutover.point, &fault)) {
+		control_send_error(client, exit_code_of(fault.error), "%s", fault.text);
+		return;
+	}
 	if (json_is_true(json_object_get(request, "source_is_dead"))) {
-		run_source_is_dead(client, machine);
+		run_source_is_dead(client, machine, cutover.point);
 		return;
 	}
 	if (cutover_start(machine, &cutover, &fault)) {

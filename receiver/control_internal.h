@@ -24,8 +24,14 @@ bool control_is_gone(const struct control_client *client);
 
 /* control_status.c: a machine as status shows it. */
 json_t *control_machine_to_json(struct machine *machine);
+/* control_stream.c: what status shows of the stream; the machine's lock is not held. */
+void control_add_stream(struct machine *machine, json_t *root);
 /* control_cutover.c */
 void control_cutover(struct control_client *client, struct machine *machine, json_t *request);
+/* control_points.c */
+void control_points(struct control_client *client, struct machine *machine);
+void control_checkpoint(struct control_client *client, struct machine *machine, json_t *request);
+void control_rollback(struct control_client *client, struct machine *machine, json_t *request);
 /* control_commands.c: pause, resume, limit, verify, remove, token */
 void control_token(struct control_client *client, const char *name, json_t *request);
 void control_order(struct control_client *client, struct machine *machine, const char *command,

@@ -6,9 +6,10 @@
 #include "receiver/control_internal.h"
 
 static const char *const phase_names[] = {
-	[WIRE_PHASE_FULL] = "full",	[WIRE_PHASE_RESYNC] = "resync",
-	[WIRE_PHASE_DELTA] = "delta",	[WIRE_PHASE_CUTOVER] = "cutover",
-	[WIRE_PHASE_PAUSED] = "paused", [WIRE_PHASE_FENCED] = "fenced",
+	[WIRE_PHASE_FULL] = "full",	    [WIRE_PHASE_RESYNC] = "resync",
+	[WIRE_PHASE_DELTA] = "delta",	    [WIRE_PHASE_CUTOVER] = "cutover",
+	[WIRE_PHASE_PAUSED] = "paused",	    [WIRE_PHASE_FENCED] = "fenced",
+	[WIRE_PHASE_CATCH_UP] = "catch-up", [WIRE_PHASE_STREAMING] = "streaming",
 };
 
 static const char *phase_of(const struct machine *machine)
@@ -20,6 +21,8 @@ static const char *phase_of(const struct machine *machine)
 		return "completed";
 	case MACHINE_COMMITTED:
 		return "committed";
+	case MACHINE_ROLLED_BACK:
+		return "rolled-back";
 	case MACHINE_REPLICATING:
 		break;
 	}
@@ -118,5 +121,6 @@ json_t *control_machine_to_json(struct machine *machine)
 		json_object_set_new(root, "source", machine_facts_to_json(&machine->facts));
 	json_object_set_new(root, "disks", disks_to_json(machine));
 	os_mutex_unlock(&machine->lock);
+	control_add_stream(machine, root);
 	return root;
 }

@@ -10,7 +10,12 @@
 #include "common/os_clock.h"
 #include "common/os_file.h"
 #include "common/units.h"
+#include "receiver/rewind.h"
 #include "receiver/start.h"
+
+#define CLOSE_NS (60 * NS_PER_S)
+#define DRAIN_NS                                                                                   \
+	(9 * NS_PER_S) /* the source is frozen; a control connection silent for longer is dead */
 
 /* The lock is held. */
 static int check(struct machine *machine, const struct session *session, struct fault *fault)
@@ -33,6 +38,12 @@ static int check(struct machine *machine, const struct session *session, struct 
 			"fenced. Make sure that the source is off, then run 'blkferry cutover "
 			"%s --source-is-dead'",
 			machine->name, machine->name);
+	if (machine->state == MACHINE_ROLLED_BACK || machine->is_rewinding)
+		return fault_set(fault, FAULT_STOP, EAGAIN,
+				 "%s is rolled back: 'blkferry rollback %s --undo' or 'blkferry "
+				 "resume %s' first; or, when its source is off for certain, "
+				 "'--source-is-dead'",
+				 machine->name, machine->name, machine->name);
 	if (!session)
 		return fault_set(fault, FAULT_STOP, ENOTCONN,
 				 "%s is not connected: is blkferry-agent running there?",
@@ -85,6 +96,8 @@ int cutover_start(struct machine *machine, const struct cutover_request *request
 			.is_running = true,
 			.is_dry_run = request->is_dry_run,
 		};
+	if (!error)
+		machine->cutover_point = request->point;
 	os_mutex_unlock(&machine->lock);
 	if (!error && session_command_start(session, &command)) {
 		os_mutex_lock(&machine->lock);
@@ -137,6 +150,7 @@ static void end_failed(struct machine *machine, int error, const char *text)
 {
 	machine->cutover.is_running = false;
 	machine->cutover.error = error;
+	machine->cutover_point = 0;
 	snprintf(machine->cutover.text, sizeof(machine->cutover.text), "%s", text);
 	os_cond_broadcast(&machine->changed);
 }
@@ -146,8 +160,10 @@ int cutover_on_seal(struct session *session, struct machine *machine, const stru
 {
 	struct wire_commit commit = {.id = seal->id};
 	struct machines *machines = session_machines(session);
-	int error = 0;
+	int error = replica_drain(session_replica(session), DRAIN_NS, fault);
 
+	if (error)
+		return error;
 	os_mutex_lock(&machine->lock);
 	if (!machine->cutover.is_running || machine->cutover.id != seal->id ||
 	    machine->state != MACHINE_REPLICATING) {
@@ -179,6 +195,7 @@ static void back_to_replicating(struct machines *machines, struct machine *machi
 
 	machine->state = MACHINE_REPLICATING;
 	machine->cutover_id = 0;
+	machine->cutover_point = 0;
 	if (machine_store(machines, machine, &fault))
 		log_error("%s", fault.text);
 }
@@ -204,7 +221,8 @@ int cutover_on_fenced(struct machines *machines, struct machine *machine, uint64
 	int error = 0;
 
 	os_mutex_lock(&machine->lock);
-	if (machine->cutover_id != id || machine->state == MACHINE_REPLICATING) {
+	if (machine->cutover_id != id ||
+	    (machine->state != MACHINE_COMMITTED && machine->state != MACHINE_COMPLETED)) {
 		error = fault_set(fault, FAULT_STOP, EPROTO,
 				  "the source says that it is fenced for a cutover that was not "
 				  "committed");
@@ -254,6 +272,23 @@ void cutover_on_session_end(struct machine *machine)
 	os_mutex_unlock(&machine->lock);
 }
 
+/* A machine that is started while its disks are open here would find them locked, or share them. */
+static int await_closed(struct machine *machine, struct fault *fault)
+{
+	uint64_t deadline_ns = os_monotonic_ns() + CLOSE_NS;
+	int error = 0;
+
+	os_mutex_lock(&machine->lock);
+	while ((machine->replica || machine->is_replica_changing) && !error)
+		error = os_cond_wait_until(&machine->changed, &machine->lock, deadline_ns);
+	os_mutex_unlock(&machine->lock);
+	return error ? fault_set(fault, FAULT_STOP, EBUSY,
+				 "the replica of %s is still in use: end its views, then 'blkferry "
+				 "cutover %s --source-is-dead'",
+				 machine->name, machine->name)
+		     : 0;
+}
+
 void cutover_start_target(struct machines *machines, struct machine *machine)
 {
 	struct machine_cutover *cutover = &machine->cutover;
@@ -271,7 +306,11 @@ void cutover_start_target(struct machines *machines, struct machine *machine)
 	os_mutex_unlock(&machine->lock);
 	if (!is_due)
 		return;
-	error = start_run(machines, machine, &fault);
+	error = rewind_before_start(machines, machine, &fault);
+	if (!error)
+		error = await_closed(machine, &fault);
+	if (!error)
+		error = start_run(machines, machine, &fault);
 	os_mutex_lock(&machine->lock);
 	step->is_done = !error;
 	step->took_ns = os_monotonic_ns() - began;
@@ -290,8 +329,10 @@ void cutover_start_target(struct machines *machines, struct machine *machine)
 		log_error("%s: %s", machine->name, fault.text);
 }
 
-int cutover_source_is_dead(struct machines *machines, struct machine *machine, struct fault *fault)
+int cutover_source_is_dead(struct machines *machines, struct machine *machine, uint64_t point,
+			   struct fault *fault)
 {
+	enum machine_state old_state;
 	int error = 0;
 
 	os_mutex_lock(&machine->lock);
@@ -300,21 +341,31 @@ int cutover_source_is_dead(struct machines *machines, struct machine *machine, s
 	} else if (machine->state == MACHINE_COMPLETED && machine->has_started) {
 		error = fault_set(fault, FAULT_STOP, EALREADY,
 				  "%s was cut over and started already", machine->name);
-	} else if (machine->state == MACHINE_REPLICATING) {
+	} else if (machine->state == MACHINE_REPLICATING && !point) {
 		/* I8: without a seal the replica is no state that the disks were ever in. */
 		error = fault_set(
 			fault, FAULT_STOP, EAGAIN,
 			"the replica of %s was never sealed: it is a mix of moments, not a "
-			"consistent disk, and nothing here starts it",
-			machine->name);
+			"consistent disk, and nothing here starts it. A checkpoint is one: "
+			"'--at latest', if 'blkferry points %s' has any",
+			machine->name, machine->name);
+	} else if (machine->is_rewinding || (machine->state == MACHINE_ROLLED_BACK &&
+					     !machine->is_rollback_done && !point)) {
+		error = fault_set(fault, FAULT_STOP, EAGAIN,
+				  "the rollback of %s is not finished: 'blkferry rollback %s --at "
+				  "#%llu' again",
+				  machine->name, machine->name,
+				  (unsigned long long)machine->rollback_point);
 	} else if (machine->session) {
 		error = fault_set(fault, FAULT_STOP, EBUSY,
 				  "the source of %s is connected: it is not dead", machine->name);
 	} else {
+		old_state = machine->state;
 		machine->state = MACHINE_COMPLETED;
+		machine->cutover_point = point ? point : machine->cutover_point;
 		error = machine_store(machines, machine, fault);
 		if (error)
-			machine->state = MACHINE_COMMITTED;
+			machine->state = old_state;
 		else
 			machine->cutover = (struct machine_cutover){.id = machine->cutover_id,
 								    .is_running = true};

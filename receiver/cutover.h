@@ -14,6 +14,7 @@ struct cutover_request {
 	uint64_t timeout_ms; /* of the freeze */
 	unsigned int fence;  /* as in struct wire_command */
 	bool is_dry_run, skips_certify;
+	uint64_t point; /* checkpoint that the target shall be in the end; 0: the newest state */
 };
 
 /* Checks and asks the agent to begin. Returns 0 with machine->cutover running, or -errno with a fault:
@@ -43,7 +44,8 @@ void cutover_on_session_end(struct machine *machine);
 /* After COMPLETED, targets closed: runs the start-command. Reports in machine->cutover. */
 void cutover_start_target(struct machines *machines, struct machine *machine);
 /* A person says that the source of a COMMITTED cutover is dead; or wants the start-command of a COMPLETED
- * one, which failed, run again. */
-int cutover_source_is_dead(struct machines *machines, struct machine *machine, struct fault *fault);
+ * one, which failed, run again; or has lost the source, and takes a checkpoint (point, as above). */
+int cutover_source_is_dead(struct machines *machines, struct machine *machine, uint64_t point,
+			   struct fault *fault);
 
 #endif

@@ -207,6 +207,41 @@ static int restore(struct data_job *job, const struct wire_data *data, const uin
 	return 0;
 }
 
+/* What the stream brought before must be on the targets for good: applied later, or once more, it would
+ * overwrite what is newer. */
+static int await_stream(struct data_jobs *jobs, struct fault *fault)
+{
+	struct replica *replica = session_replica(jobs->session);
+	int error;
+
+	do {
+		error = replica_drain(replica, TAKE_WAIT_NS, fault);
+		if (error == -ETIMEDOUT && session_has_failed(jobs->session))
+			return fault_set(fault, FAULT_RETRY, ECANCELED, "the session ended");
+	} while (error == -ETIMEDOUT);
+	return error;
+}
+
+/* Before a target's bytes change: checkpoints keep what was there. */
+static int prepare(struct data_jobs *jobs, const struct wire_data *data, struct fault *fault)
+{
+	struct replica *replica = session_replica(jobs->session);
+	const struct wire_extent *extents = wire_data_extents(data);
+	struct history_extent ranges[WIRE_DATA_EXTENTS_MAX];
+	int error = await_stream(jobs, fault);
+
+	if (error)
+		return error;
+	for (unsigned int i = 0; i < data->extents; i++)
+		ranges[i] = (struct history_extent){
+			.disk = session_disk(jobs->session, data->disk)->slot,
+			.offset = extents[i].offset,
+			.length = extents[i].length,
+		};
+	replica_note_building(replica);
+	return replica_protect(replica, ranges, data->extents, fault);
+}
+
 int data_job_write(struct data_jobs *jobs, struct data_job *job, struct fault *fault)
 {
 	const struct wire_data *data = (const struct wire_data *)job->frame;
@@ -226,6 +261,9 @@ int data_job_write(struct data_jobs *jobs, struct data_job *job, struct fault *f
 		return fault_set(fault, FAULT_STOP, EPROTO, "data past the end of disk %u",
 				 disk->slot);
 	error = restore(job, data, &plain, fault);
+	if (error)
+		return error;
+	error = prepare(jobs, data, fault);
 	if (error)
 		return error;
 	begin(job);
@@ -303,6 +341,9 @@ int data_job_compare(struct data_jobs *jobs, struct data_job *job, struct fault 
 		return fault_set(fault, FAULT_STOP, EPROTO, "digests past the end of disk %u",
 				 disk->slot);
 	error = need_plain(job, digests->length, fault);
+	if (error)
+		return error;
+	error = await_stream(jobs, fault);
 	if (error)
 		return error;
 	job->digests = *digests;

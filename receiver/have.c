@@ -417,6 +417,16 @@ int have_commit(struct have *have, uint64_t epoch)
 	return error;
 }
 
+int have_commit_marks(struct have *have)
+{
+	int error;
+
+	os_mutex_lock(&have->commit_lock);
+	error = commit_locked(have, have->header.epoch);
+	os_mutex_unlock(&have->commit_lock);
+	return error;
+}
+
 int have_renew(struct have *have)
 {
 	struct have_header header;

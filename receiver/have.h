@@ -45,5 +45,7 @@ bool have_test_all(const struct have *have, uint64_t offset, uint64_t length);
 bool have_test_any(const struct have *have, uint64_t offset, uint64_t length);
 /* Makes marks durable, then the epoch. Call only after the target was flushed. */
 int have_commit(struct have *have, uint64_t epoch);
+/* Makes marks durable; the epoch stays. */
+int have_commit_marks(struct have *have);
 
 #endif

@@ -26,6 +26,7 @@ static const char *const state_names[] = {
 	[MACHINE_REPLICATING] = "replicating",
 	[MACHINE_COMMITTED] = "committed",
 	[MACHINE_COMPLETED] = "completed",
+	[MACHINE_ROLLED_BACK] = "rolled-back",
 };
 
 void machine_path(const struct machines *machines, const struct machine *machine, const char *file,
@@ -37,10 +38,11 @@ void machine_path(const struct machines *machines, const struct machine *machine
 
 static json_t *slot_to_json(const struct machine_slot *slot)
 {
-	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:b}", "identity", slot->identity, "path",
-			 slot->path, "size", (json_int_t)slot->size_bytes, "target", slot->target,
-			 "target_text", slot->target_text, "target_path", slot->target_path,
-			 "can_flush", slot->can_flush);
+	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:b, s:i}", "identity", slot->identity,
+			 "path", slot->path, "size", (json_int_t)slot->size_bytes, "target",
+			 slot->target, "target_text", slot->target_text, "target_path",
+			 slot->target_path, "can_flush", slot->can_flush, "stream_disk",
+			 slot->stream_disk);
 }
 
 int machine_store(struct machines *machines, struct machine *machine, struct fault *fault)
@@ -53,10 +55,13 @@ int machine_store(struct machines *machines, struct machine *machine, struct fau
 	snprintf(id, sizeof(id), "%016" PRIx64, machine->cutover_id);
 	for (unsigned int i = 0; i < machine->slot_count; i++)
 		json_array_append_new(disks, slot_to_json(&machine->slots[i]));
-	root = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:o}", "format", 1, "name",
-			 machine->name, "state", state_names[machine->state], "cutover", id,
-			 "started", machine->has_started, "paused", machine->is_paused, "has_limit",
-			 machine->has_limit, "limit", (json_int_t)machine->limit, "disks", disks);
+	root = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:o, s:I, s:I, s:b}", "format",
+			 1, "name", machine->name, "state", state_names[machine->state], "cutover",
+			 id, "started", machine->has_started, "paused", machine->is_paused,
+			 "has_limit", machine->has_limit, "limit", (json_int_t)machine->limit,
+			 "disks", disks, "cutover_point", (json_int_t)machine->cutover_point,
+			 "rollback_point", (json_int_t)machine->rollback_point, "rollback_done",
+			 machine->is_rollback_done);
 	if (root && machine->facts.cpus)
 		json_object_set_new(root, "source", machine_facts_to_json(&machine->facts));
 	if (root)
@@ -93,6 +98,7 @@ static int load_slots(struct machine *machine, json_t *disks)
 		struct machine_slot *slot = &machine->slots[i];
 		json_t *disk = json_array_get(disks, i);
 		json_int_t size = json_integer_value(json_object_get(disk, "size"));
+		json_t *number = json_object_get(disk, "stream_disk");
 
 		copy_text(slot->identity, sizeof(slot->identity), disk, "identity");
 		copy_text(slot->path, sizeof(slot->path), disk, "path");
@@ -103,6 +109,9 @@ static int load_slots(struct machine *machine, json_t *disks)
 		if (!slot->identity[0] || !slot->target[0] || size <= 0)
 			return -EBADMSG;
 		slot->size_bytes = (uint64_t)size;
+		slot->stream_disk = -1;
+		if (json_is_integer(number) && json_integer_value(number) < WIRE_DISKS_MAX)
+			slot->stream_disk = (int)json_integer_value(number);
 	}
 	machine->slot_count = (unsigned int)count;
 	return 0;
@@ -145,6 +154,11 @@ static int load_one(struct machines *machines, const char *name, struct fault *f
 		machine->has_started = json_is_true(json_object_get(root, "started"));
 		machine->is_paused = json_is_true(json_object_get(root, "paused"));
 		machine->has_limit = json_is_true(json_object_get(root, "has_limit"));
+		machine->cutover_point =
+			(uint64_t)json_integer_value(json_object_get(root, "cutover_point"));
+		machine->rollback_point =
+			(uint64_t)json_integer_value(json_object_get(root, "rollback_point"));
+		machine->is_rollback_done = json_is_true(json_object_get(root, "rollback_done"));
 		machine->limit = (uint64_t)json_integer_value(json_object_get(root, "limit"));
 		machine_facts_from_json(json_object_get(root, "source"), &machine->facts);
 	}

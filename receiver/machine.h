@@ -9,6 +9,8 @@
  *                 Nothing is started (I9). The source coming back unfenced ends this state.
  *   COMPLETED     the source is fenced, or a person said that it is dead: the replica is live, and no agent
  *                 may write to it again
+ *   ROLLED_BACK   the replica is what it was at a checkpoint, or is on the way there; no agent may write to it
+ *                 until a person has chosen: undo it, follow the source again, or cut over (rewind.h)
  *
  * Every field is read and written under `lock`, but for the constant name.
  */
@@ -28,7 +30,12 @@
 struct session;
 struct replica;
 
-enum machine_state { MACHINE_REPLICATING = 1, MACHINE_COMMITTED, MACHINE_COMPLETED };
+enum machine_state {
+	MACHINE_REPLICATING = 1,
+	MACHINE_COMMITTED,
+	MACHINE_COMPLETED,
+	MACHINE_ROLLED_BACK,
+};
 
 /* A disk of the replica. Slots are never reordered: slot n is disk n of the target machine. */
 struct machine_slot {
@@ -40,6 +47,7 @@ struct machine_slot {
 	char target_path[256]; /* file or device, if there is one */
 	bool can_flush;
 	bool is_present; /* in the current or last session */
+	int stream_disk; /* its number in the stream's records; -1: it was in none */
 };
 
 struct machine_step {
@@ -67,6 +75,11 @@ struct machine {
 	struct os_cond changed; /* a session came or went, a cutover took a step */
 	enum machine_state state;
 	uint64_t cutover_id;
+	uint64_t
+		cutover_point; /* checkpoint to go back to before the start-command; 0: none, or done */
+	uint64_t rollback_point; /* ROLLED_BACK: which checkpoint */
+	bool is_rollback_done;	 /* ... and the replica is that */
+	bool is_rewinding;	 /* a rollback is under way: no session may begin */
 	bool is_paused, is_removed;
 	bool has_started; /* COMPLETED: the start-command succeeded, or there is none */
 	uint64_t limit;	  /* bytes a second; 0 none */
@@ -80,6 +93,7 @@ struct machine {
 	bool is_replica_changing; /* it is being opened or closed */
 	struct wire_status status;
 	uint64_t status_ns;
+	uint64_t capture_rate; /* captured bytes a second, between the last two */
 	char agent_host[64], agent_version[32];
 	struct wire_machine facts; /* of the source; cpus 0: not known */
 	char last_error[WIRE_TEXT_MAX];

@@ -4,6 +4,7 @@
  *
  *   agent ══TLS══▶ server.c ─┬─ ALPN enroll ─▶ enroll.c: token in, certificate out
  *                            ├─ HELLO control ▶ session.c: disks, PING/STATUS, replies, cutover.c
+ *                            ├─ HELLO stream ─▶ stream.c ─▶ journal.c ─▶ applier.c ─▶ history, targets
  *                            └─ HELLO data ───▶ data.c ─▶ data_jobs.c: restore, check, write/compare
  *                                                 │             │
  *                                      BARRIER ───┘             ▼

@@ -11,9 +11,13 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "common/os_clock.h"
+#include "receiver/retention.h"
 #include "receiver/target.h"
 
-#define START_TIMEOUT_NS (600 * NS_PER_S)
+#define START_TIMEOUT_NS   (600 * NS_PER_S)
+#define JOURNAL_SIZE	   (20ull << 30)
+#define JOURNAL_SIZE_LEAST (16ull << 20)
+#define RETENTION	   "5m:1s, 1h:1m, 24h:10m, 7d:1h"
 
 static const char *const level_names[] = {"error", "warning", "info", "debug", NULL};
 
@@ -22,10 +26,10 @@ static const char *const level_names[] = {"error", "warning", "info", "debug", N
 		.section = "receiver", .name = (key), .type = (kind),                              \
 		.offset = offsetof(struct receiver_options, field), ##__VA_ARGS__                  \
 	}
-#define MACHINE_KEY(key, kind, field)                                                              \
+#define MACHINE_KEY(key, kind, field, ...)                                                         \
 	{                                                                                          \
 		.section = "machine *", .name = (key), .type = (kind),                             \
-		.offset = offsetof(struct machine_options, field)                                  \
+		.offset = offsetof(struct machine_options, field), ##__VA_ARGS__                   \
 	}
 
 #define DISK_KEY(n) MACHINE_KEY("disk" #n, CONFIG_STRING, disks[n])
@@ -38,9 +42,13 @@ static const struct config_key keys[] = {
 	KEY("control-group", CONFIG_STRING, control_group),
 	KEY("token-lifetime", CONFIG_DURATION, token_lifetime_ns),
 	KEY("certificate-days", CONFIG_NUMBER, certificate_days, .least = 1, .most = 36500),
+	KEY("journal-size", CONFIG_BYTES, journal_size_bytes, .least = JOURNAL_SIZE_LEAST),
+	KEY("retention", CONFIG_STRING, retention),
 	KEY("log-level", CONFIG_CHOICE, log_level, .choices = level_names),
 	MACHINE_KEY("start-command", CONFIG_STRING, start_command),
 	MACHINE_KEY("start-timeout", CONFIG_DURATION, start_timeout_ns),
+	MACHINE_KEY("journal-size", CONFIG_BYTES, journal_size_bytes, .least = JOURNAL_SIZE_LEAST),
+	MACHINE_KEY("retention", CONFIG_STRING, retention),
 	DISK_KEY(0),
 	DISK_KEY(1),
 	DISK_KEY(2),
@@ -76,6 +84,14 @@ static struct machine_options *find_or_add(struct receiver_options *options, con
 	return machine;
 }
 
+static int check_retention(const char *text, struct fault *fault)
+{
+	struct history_rule rules[HISTORY_RULES_MAX];
+	unsigned int count;
+
+	return retention_parse(text, rules, &count, fault);
+}
+
 static int on_instance(void *target, const char *instance, const struct config_key *key,
 		       const char *value, struct fault *fault)
 {
@@ -92,6 +108,8 @@ static int on_instance(void *target, const char *instance, const struct config_k
 				 OPTIONS_MACHINES_MAX);
 	if (strncmp(key->name, "disk", 4) == 0 && target_check_uri(value, fault))
 		return -EINVAL;
+	if (strcmp(key->name, "retention") == 0 && check_retention(value, fault))
+		return -EINVAL;
 	return config_set(key, machine, value, fault);
 }
 
@@ -102,9 +120,10 @@ static int check_values(const char *path, const struct receiver_options *options
 	char address[256];
 	uint16_t port;
 
-	return options_split_listen(options->listen, address, sizeof(address), &port, fault)
-		       ? fault_prefix(fault, "%s", path)
-		       : 0;
+	if (options_split_listen(options->listen, address, sizeof(address), &port, fault) ||
+	    check_retention(options->retention, fault))
+		return fault_prefix(fault, "%s", path);
+	return 0;
 }
 
 int options_read(const char *path, struct receiver_options *ret_options, struct fault *fault)
@@ -117,12 +136,14 @@ int options_read(const char *path, struct receiver_options *ret_options, struct 
 		.control_group = strdup("blkferry"),
 		.token_lifetime_ns = 3600 * NS_PER_S,
 		.certificate_days = 3650,
+		.journal_size_bytes = JOURNAL_SIZE,
+		.retention = strdup(RETENTION),
 		.log_level = LOG_LEVEL_INFO,
 	};
 	int error = 0;
 
 	if (!options.listen || !options.state_folder || !options.storage_folder ||
-	    !options.control_socket || !options.control_group)
+	    !options.control_socket || !options.control_group || !options.retention)
 		error = fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
 	else if (strcmp(path, OPTIONS_PATH) != 0 || access(path, F_OK) == 0)
 		error = config_read(path, keys, &options, on_instance, fault);
@@ -142,6 +163,7 @@ void options_fini(struct receiver_options *options)
 		for (unsigned int k = 0; k < WIRE_DISKS_MAX; k++)
 			free(options->machines[i].disks[k]);
 		free(options->machines[i].start_command);
+		free(options->machines[i].retention);
 	}
 	free(options->machines);
 	options->machines = NULL;
@@ -156,6 +178,21 @@ const struct machine_options *options_machine(const struct receiver_options *opt
 		if (strcmp(options->machines[i].name, name) == 0)
 			return &options->machines[i];
 	return NULL;
+}
+
+uint64_t options_journal_size(const struct receiver_options *options, const char *name)
+{
+	const struct machine_options *machine = options_machine(options, name);
+
+	return machine && machine->journal_size_bytes ? machine->journal_size_bytes
+						      : options->journal_size_bytes;
+}
+
+const char *options_retention(const struct receiver_options *options, const char *name)
+{
+	const struct machine_options *machine = options_machine(options, name);
+
+	return machine && machine->retention ? machine->retention : options->retention;
 }
 
 int options_split_listen(const char *text, char *ret_address, unsigned int address_size,

@@ -18,6 +18,8 @@ struct machine_options {
 	char *disks[WIRE_DISKS_MAX]; /* URIs by slot; NULL: auto */
 	char *start_command;
 	uint64_t start_timeout_ns;
+	uint64_t journal_size_bytes; /* 0: as [receiver] says */
+	char *retention;	     /* NULL: as [receiver] says */
 };
 
 struct receiver_options {
@@ -28,7 +30,9 @@ struct receiver_options {
 	char *control_group;
 	uint64_t token_lifetime_ns;
 	uint64_t certificate_days;
-	int log_level; /* enum log_level */
+	uint64_t journal_size_bytes; /* of each machine: journal and undo records */
+	char *retention;	     /* of checkpoints: receiver/retention.h */
+	int log_level;		     /* enum log_level */
 	struct machine_options *machines;
 	unsigned int machine_count;
 };
@@ -38,6 +42,9 @@ void options_fini(struct receiver_options *options);
 /* The section of a machine; NULL when it has none. */
 const struct machine_options *options_machine(const struct receiver_options *options,
 					      const char *name);
+/* What holds for a machine. */
+uint64_t options_journal_size(const struct receiver_options *options, const char *name);
+const char *options_retention(const struct receiver_options *options, const char *name);
 /* Splits `listen`. address_size at least 256. */
 int options_split_listen(const char *text, char *ret_address, unsigned int address_size,
 			 uint16_t *ret_port, struct fault *fault);

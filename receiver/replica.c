@@ -3,11 +3,16 @@
 #include "receiver/replica.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
+#include "common/os_clock.h"
 #include "receiver/replica_internal.h"
+
+#define RECOVER_LOOK_NS (200 * NS_PER_MS)
+#define MAP_NS		(60 * NS_PER_S)
 
 bool replica_is_given_up(const struct replica *replica)
 {
@@ -26,28 +31,101 @@ struct replica_disk *replica_disk(struct replica *replica, unsigned int slot)
 	return &replica->disks[slot];
 }
 
+struct history *replica_history(struct replica *replica)
+{
+	return replica->history;
+}
+
+static struct replica *replica_new(struct machines *machines, struct machine *machine)
+{
+	struct replica *replica = calloc(1, sizeof(*replica));
+
+	if (!replica)
+		return NULL;
+	replica->machines = machines;
+	replica->machine = machine;
+	replica->queue_last = &replica->queue_first;
+	replica->is_building = true; /* until a confirmed mark says otherwise */
+	for (unsigned int i = 0; i < WIRE_DISKS_MAX; i++)
+		replica->read_fds[i] = -1;
+	os_mutex_init(&replica->read_lock);
+	os_mutex_init(&replica->lock);
+	os_cond_init(&replica->changed);
+	os_mutex_init(&replica->listener_lock);
+	return replica;
+}
+
 static void replica_close(struct replica *replica)
 {
 	if (!replica)
 		return;
+	replica_close_storage(replica);
 	for (unsigned int i = 0; i < replica->disk_count; i++)
 		replica_close_disk(replica, &replica->disks[i]);
+	replica_free_batches(replica);
+	os_mutex_fini(&replica->listener_lock);
+	os_cond_fini(&replica->changed);
+	os_mutex_fini(&replica->lock);
+	os_mutex_fini(&replica->read_lock);
 	free(replica);
+}
+
+/* The applier brings what the journal holds to the targets: waits for it. */
+static int recover(struct replica *replica, struct fault *fault)
+{
+	int error;
+
+	if (replica->is_recovering)
+		log_info("%s: applies what its journal holds", replica->machine->name);
+	do {
+		error = replica_drain(replica, RECOVER_LOOK_NS, fault);
+		if (error == -ETIMEDOUT && replica_is_given_up(replica))
+			return fault_set(fault, FAULT_RETRY, ECONNRESET,
+					 "whoever opened the replica has left");
+	} while (error == -ETIMEDOUT);
+	return error;
+}
+
+/* Damage that only the applier found: once more, without what it could not read. */
+static int recover_or_repair(struct replica *replica, struct fault *fault)
+{
+	char why[FAULT_TEXT_MAX];
+	int error = recover(replica, fault);
+
+	if (error != -EPROTO && error != -EBADMSG)
+		return error;
+	snprintf(why, sizeof(why), "%s", fault->text);
+	replica_close_storage(replica);
+	error = replica_repair(replica, why, fault);
+	replica->is_stopping = false;
+	replica->has_failed = false;
+	if (!error)
+		error = replica_open_journal(replica, fault);
+	if (!error)
+		error = replica_open_storage(replica, fault);
+	return error ? error : recover(replica, fault);
 }
 
 static int replica_open(struct machines *machines, struct machine *machine,
 			const struct replica_user *user, struct replica **ret_replica,
 			struct fault *fault)
 {
-	struct replica *replica = calloc(1, sizeof(*replica));
+	struct replica *replica = replica_new(machines, machine);
 	int error;
 
 	if (!replica)
 		return fault_set(fault, FAULT_RETRY, ENOMEM, "out of memory");
-	replica->machines = machines;
-	replica->machine = machine;
 	replica->opener = user;
-	error = replica_open_disks(replica, fault);
+	replica_choose_disks(replica);
+	error = replica_open_journal(replica, fault);
+	if (!error)
+		error = replica_open_disks(replica, fault);
+	if (!error)
+		error = replica_open_storage(replica, fault);
+	if (!error)
+		error = recover_or_repair(replica, fault);
+	if (!error)
+		error = replica_load_points(replica, fault);
 	replica->opener = NULL;
 	if (error) {
 		replica_close(replica);
@@ -62,6 +140,10 @@ static int check_open(const struct machine *machine, struct fault *fault)
 {
 	const struct replica *replica = machine->replica;
 
+	if (replica->has_failed)
+		return fault_set(fault, FAULT_RETRY, EBUSY,
+				 "the replica of %s has failed, and is still in use: end its views",
+				 machine->name);
 	for (unsigned int i = 0; i < machine->slot_count; i++) {
 		const struct machine_slot *slot = &machine->slots[i];
 		const struct replica_disk *disk = &replica->disks[i];
@@ -137,4 +219,62 @@ void replica_release(struct replica *replica)
 	machine->is_replica_changing = false;
 	os_cond_broadcast(&machine->changed);
 	os_mutex_unlock(&machine->lock);
+}
+
+void replica_listen(struct replica *replica, const struct replica_listener *listener)
+{
+	bool has_failed;
+
+	os_mutex_lock(&replica->listener_lock);
+	replica->listener = listener ? *listener : (struct replica_listener){0};
+	os_mutex_lock(&replica->lock);
+	has_failed = replica->has_failed;
+	os_mutex_unlock(&replica->lock);
+	/* A failure of before would be told to nobody. */
+	if (has_failed && replica->listener.failed)
+		replica->listener.failed(replica->listener.context, &replica->failure);
+	os_mutex_unlock(&replica->listener_lock);
+}
+
+void replica_tell_failure(struct replica *replica, const struct fault *fault)
+{
+	os_mutex_lock(&replica->listener_lock);
+	if (replica->listener.failed)
+		replica->listener.failed(replica->listener.context, fault);
+	os_mutex_unlock(&replica->listener_lock);
+}
+
+static bool is_mapped(const struct replica *replica, const unsigned int *slots, unsigned int count)
+{
+	return replica->stream_disks == count &&
+	       memcmp(replica->stream_slots, slots, count * sizeof(*slots)) == 0;
+}
+
+int replica_stream_map(struct replica *replica, const unsigned int *slots, unsigned int count,
+		       struct fault *fault)
+{
+	struct machine *machine = replica->machine;
+	int error;
+
+	if (is_mapped(replica, slots, count))
+		return 0;
+	/* Batches name disks by their place in the list: those of the old list must not be read again. */
+	error = replica_drain(replica, MAP_NS, fault);
+	if (error)
+		return error;
+	os_mutex_lock(&replica->lock);
+	replica->is_stream_broken |= replica->stream_disks > 0;
+	replica->stream_disks = count;
+	for (unsigned int i = 0; i < count; i++) {
+		replica->stream_slots[i] = slots[i];
+		replica->stream_bytes[i] = replica->disks[slots[i]].size_bytes;
+	}
+	os_mutex_unlock(&replica->lock);
+	os_mutex_lock(&machine->lock);
+	for (unsigned int i = 0; i < machine->slot_count; i++)
+		machine->slots[i].stream_disk = -1;
+	for (unsigned int i = 0; i < count; i++)
+		machine->slots[slots[i]].stream_disk = (int)i;
+	os_mutex_unlock(&machine->lock);
+	return 0;
 }

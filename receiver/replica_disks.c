@@ -6,7 +6,17 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/os_file.h"
 #include "receiver/replica_internal.h"
+
+void replica_disk_path(const struct replica *replica, const struct replica_disk *disk,
+		       const char *suffix, char ret_path[REPLICA_PATH_LENGTH])
+{
+	char file[32];
+
+	snprintf(file, sizeof(file), "disk%u.%s", disk->slot, suffix);
+	machine_path(replica->machines, replica->machine, file, ret_path, REPLICA_PATH_LENGTH);
+}
 
 static void say_of_target(const struct replica *replica, const struct replica_disk *disk)
 {
@@ -52,9 +62,18 @@ static int open_disk(struct replica *replica, struct replica_disk *disk, struct 
 	return 0;
 }
 
+static void map_disk(struct replica *replica, const struct replica_disk *disk,
+		     unsigned int stream_disk)
+{
+	replica->stream_slots[stream_disk] = disk->slot;
+	replica->stream_bytes[stream_disk] = disk->size_bytes;
+	if (replica->stream_disks <= stream_disk)
+		replica->stream_disks = stream_disk + 1;
+}
+
 /* Those of the session that is beginning, or was last. Since the receiver started there may have been none:
  * all, then. */
-static void choose_disks(struct replica *replica, bool *ret_is_wanted)
+void replica_choose_disks(struct replica *replica)
 {
 	struct machine *machine = replica->machine;
 	bool has_present = false;
@@ -69,19 +88,38 @@ static void choose_disks(struct replica *replica, bool *ret_is_wanted)
 		disk->slot = i;
 		disk->size_bytes = machine->slots[i].size_bytes;
 		snprintf(disk->uri, sizeof(disk->uri), "%s", machine->slots[i].target);
-		ret_is_wanted[i] = machine->slots[i].is_present || !has_present;
+		disk->is_wanted = machine->slots[i].is_present || !has_present;
+		if (machine->slots[i].stream_disk >= 0)
+			map_disk(replica, disk, (unsigned int)machine->slots[i].stream_disk);
 	}
 	os_mutex_unlock(&machine->lock);
 }
 
+/* A disk that had a stream and has no have bitmap any more begins anew (session_open.c, or a person). */
+static int check_begun(struct replica *replica, const struct replica_disk *disk,
+		       struct fault *fault)
+{
+	char path[REPLICA_PATH_LENGTH];
+
+	replica_disk_path(replica, disk, "have", path);
+	return os_file_exists(path)
+		       ? 0
+		       : replica_begin_anew(replica, "one of its disks begins anew", fault);
+}
+
 int replica_open_disks(struct replica *replica, struct fault *fault)
 {
-	bool is_wanted[WIRE_DISKS_MAX] = {false};
 	int error = 0;
 
-	choose_disks(replica, is_wanted);
+	/* The journal may hold records of disks that are not there any more. */
+	for (unsigned int i = 0; !error && i < replica->stream_disks; i++) {
+		struct replica_disk *disk = &replica->disks[replica->stream_slots[i]];
+
+		disk->is_wanted |= replica->is_recovering;
+		error = check_begun(replica, disk, fault);
+	}
 	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
-		if (is_wanted[i])
+		if (replica->disks[i].is_wanted)
 			error = open_disk(replica, &replica->disks[i], fault);
 	return error;
 }

@@ -15,19 +15,9 @@
 #include "common/os_file.h"
 #include "receiver/replica_internal.h"
 
-#define PATH_LENGTH	 768
 #define FLUSH_TIMEOUT_NS (600 * NS_PER_S) /* storage may stall for minutes while it snapshots */
 #define LATE_WRITES_NS	 (10 * NS_PER_S)
 #define LOOK_NS		 (50 * NS_PER_MS)
-
-static void mark_path(const struct replica *replica, const struct replica_disk *disk,
-		      char ret_path[PATH_LENGTH])
-{
-	char file[32];
-
-	snprintf(file, sizeof(file), "disk%u.in-use", disk->slot);
-	machine_path(replica->machines, replica->machine, file, ret_path, PATH_LENGTH);
-}
 
 /* A storage that stands still answers no flush: so the time that late writes get begins when it moves. */
 static int flush_once(struct replica_disk *disk, struct fault *fault)
@@ -69,12 +59,12 @@ static int await_late_writes(struct replica *replica, struct replica_disk *disk,
 int replica_begin_use(struct replica *replica, struct replica_disk *disk, struct fault *fault)
 {
 	const struct target_info *info = target_info(disk->target);
-	char path[PATH_LENGTH];
+	char path[REPLICA_PATH_LENGTH];
 	int error;
 
 	if (!info->is_foreign)
 		return 0;
-	mark_path(replica, disk, path);
+	replica_disk_path(replica, disk, "in-use", path);
 	if (!os_file_exists(path)) {
 		error = os_file_write_atomic(path, info->text, strlen(info->text), 0600);
 		if (error)
@@ -84,6 +74,7 @@ int replica_begin_use(struct replica *replica, struct replica_disk *disk, struct
 		error = await_late_writes(replica, disk, fault);
 		if (error)
 			return error;
+		replica->is_stream_broken = true;
 		error = have_renew(disk->have);
 		if (error)
 			return fault_set(fault, FAULT_STOP, -error,
@@ -95,7 +86,7 @@ int replica_begin_use(struct replica *replica, struct replica_disk *disk, struct
 
 void replica_end_use(struct replica *replica, const struct replica_disk *disk)
 {
-	char path[PATH_LENGTH], folder[PATH_LENGTH];
+	char path[REPLICA_PATH_LENGTH], folder[REPLICA_PATH_LENGTH];
 
 	if (!disk->is_marked_in_use)
 		return;
@@ -104,7 +95,7 @@ void replica_end_use(struct replica *replica, const struct replica_disk *disk)
 			    replica->machine->name, disk->slot);
 		return;
 	}
-	mark_path(replica, disk, path);
+	replica_disk_path(replica, disk, "in-use", path);
 	machine_path(replica->machines, replica->machine, "", folder, sizeof(folder));
 	/* A mark that stays, or comes back after a power cut, costs a comparison and nothing else. */
 	if (unlink(path) == 0)

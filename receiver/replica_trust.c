@@ -17,17 +17,6 @@
 #include "common/units.h"
 #include "receiver/replica_internal.h"
 
-#define PATH_LENGTH 768
-
-static void path_of(const struct replica *replica, const struct replica_disk *disk,
-		    const char *suffix, char ret_path[PATH_LENGTH])
-{
-	char file[32];
-
-	snprintf(file, sizeof(file), "disk%u.%s", disk->slot, suffix);
-	machine_path(replica->machines, replica->machine, file, ret_path, PATH_LENGTH);
-}
-
 /* Does diskN.target-id name the file that is open? One that is not there names none. */
 static bool is_named(const char *id_path, const struct target_info *info)
 {
@@ -48,11 +37,15 @@ static int set_store_fault(int error, const char *path, struct fault *fault)
 }
 
 /* What was copied is gone: the replica begins again, under another id. */
-static int start_over(struct replica_disk *disk, const char *have_path, struct fault *fault)
+static int start_over(struct replica *replica, struct replica_disk *disk, const char *have_path,
+		      struct fault *fault)
 {
 	bool is_new;
 	int error;
 
+	error = replica_begin_anew(replica, "what was copied to a target is gone", fault);
+	if (error)
+		return error;
 	have_close(disk->have);
 	disk->have = NULL;
 	error = os_folder_remove(have_path);
@@ -74,11 +67,15 @@ static int distrust(struct replica *replica, struct replica_disk *disk, const ch
 		log_warning("%s: disk %u: %s is empty, and %s were copied to it: was its storage "
 			    "not mounted, or the file removed? It is copied anew",
 			    replica->machine->name, disk->slot, name, copied);
-		return start_over(disk, have_path, fault);
+		return start_over(replica, disk, have_path, fault);
 	}
 	log_warning("%s: disk %u: %s is another file than the one that %s were copied to: all of "
 		    "it is compared",
 		    replica->machine->name, disk->slot, name, copied);
+	error = replica_forget_history(replica, "a target is another file than before", fault);
+	if (error)
+		return error;
+	replica->is_stream_broken = true;
 	error = have_renew(disk->have);
 	return error ? set_store_fault(error, have_path, fault) : 0;
 }
@@ -86,12 +83,12 @@ static int distrust(struct replica *replica, struct replica_disk *disk, const ch
 int replica_trust(struct replica *replica, struct replica_disk *disk, struct fault *fault)
 {
 	const struct target_info *info = target_info(disk->target);
-	char have_path[PATH_LENGTH], id_path[PATH_LENGTH];
+	char have_path[REPLICA_PATH_LENGTH], id_path[REPLICA_PATH_LENGTH];
 	bool is_new, is_same;
 	int error;
 
-	path_of(replica, disk, "have", have_path);
-	path_of(replica, disk, "target-id", id_path);
+	replica_disk_path(replica, disk, "have", have_path);
+	replica_disk_path(replica, disk, "target-id", id_path);
 	error = have_open(have_path, disk->size_bytes, &disk->have, &is_new, fault);
 	if (error)
 		return error;

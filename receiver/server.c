@@ -19,6 +19,7 @@
 #include "receiver/data.h"
 #include "receiver/enroll.h"
 #include "receiver/session.h"
+#include "receiver/stream.h"
 
 #define CONNECTIONS_MAX	     (512 + 2 * ADMISSION_MAX) /* strangers too, and those that just end */
 #define HANDSHAKE_TIMEOUT_NS (10 * NS_PER_S)
@@ -164,6 +165,8 @@ static void serve_session(struct connection *connection)
 		session_serve(server->machines, machine, &link, &hello);
 	} else if (hello.role == WIRE_ROLE_DATA) {
 		data_serve(machine, &link, &hello);
+	} else if (hello.role == WIRE_ROLE_STREAM) {
+		stream_serve(machine, &link, &hello);
 	} else {
 		log_warning("%s (%s): unknown role %u in HELLO", connection->peer, identity.name,
 			    hello.role);

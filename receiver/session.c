@@ -53,6 +53,8 @@ void session_mark_failed(struct session *session)
 	for (unsigned int i = 0; i < WIRE_CONNECTIONS_MAX; i++)
 		if (session->data[i])
 			tls_stream_cancel(session->data[i]->stream);
+	if (session->stream)
+		tls_stream_cancel(session->stream->stream);
 	os_mutex_unlock(&session->lock);
 	tls_stream_cancel(session->link->stream);
 }
@@ -92,6 +94,11 @@ int session_send(struct session *session, enum wire_type type, const void *first
 unsigned int session_disk_count(const struct session *session)
 {
 	return session->disk_count;
+}
+
+struct replica *session_replica(const struct session *session)
+{
+	return session->replica;
 }
 
 struct replica_disk *session_disk(const struct session *session, unsigned int index)
@@ -183,10 +190,17 @@ static int on_reply(struct session *session, const struct wire_reply *reply)
 static int on_status(struct session *session, const struct wire_status *status)
 {
 	struct machine *machine = session->machine;
+	uint64_t now_ns = os_monotonic_ns(), passed_ns;
 
 	os_mutex_lock(&machine->lock);
+	passed_ns = now_ns - machine->status_ns;
+	machine->capture_rate = 0;
+	if (passed_ns && status->captured_bytes > machine->status.captured_bytes)
+		machine->capture_rate = (uint64_t)((double)(status->captured_bytes -
+							    machine->status.captured_bytes) *
+						   (double)NS_PER_S / (double)passed_ns);
 	machine->status = *status;
-	machine->status_ns = os_monotonic_ns();
+	machine->status_ns = now_ns;
 	if (status->flags & WIRE_STATUS_READY)
 		machine->last_error[0] = '\0';
 	os_cond_broadcast(&machine->changed);
@@ -296,7 +310,7 @@ static void ping(void *argument)
 	os_mutex_unlock(&session->lock);
 }
 
-/* Waits for the data connections to end their last writes, and for those who hold the session. */
+/* Waits for the stream and the data connections to end their last writes, and for those who hold the session. */
 static void wait_unused(struct session *session)
 {
 	bool is_used = true;
@@ -304,7 +318,7 @@ static void wait_unused(struct session *session)
 	session_mark_failed(session);
 	os_mutex_lock(&session->lock);
 	while (is_used) {
-		is_used = session->holds > 0;
+		is_used = session->holds > 0 || session->stream;
 		for (unsigned int i = 0; i < WIRE_CONNECTIONS_MAX; i++)
 			is_used |= session->data[i] != NULL;
 		if (is_used)
@@ -326,15 +340,12 @@ static void run_fenced(struct session *session)
 		(void)session_send(session, WIRE_FENCED, &heard, sizeof(heard), NULL, 0);
 }
 
-/* A target on which connections do not see each other's flushes takes one. */
+/* On a target with one connection several of ours would only wait for each other. */
 static void limit_connections(struct session *session)
 {
-	for (unsigned int i = 0; i < session->disk_count; i++) {
-		unsigned int most = target_info(session_disk(session, i)->target)->channels_max;
-
-		if (most < session->connections)
-			session->connections = most ? most : 1;
-	}
+	for (unsigned int i = 0; i < session->disk_count; i++)
+		if (target_info(session_disk(session, i)->target)->is_single)
+			session->connections = 1;
 }
 
 static void run_session(struct session *session)

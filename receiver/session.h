@@ -32,8 +32,14 @@ struct session *session_attach(struct machine *machine, struct frame_link *link,
 			       struct fault *fault);
 void session_detach(struct session *session, unsigned int number);
 
+/* The same for the one stream connection. */
+struct session *session_attach_stream(struct machine *machine, struct frame_link *link,
+				      const struct wire_hello *hello, struct fault *fault);
+void session_detach_stream(struct session *session);
+
 struct machines *session_machines(const struct session *session);
 unsigned int session_disk_count(const struct session *session);
+struct replica *session_replica(const struct session *session);
 struct replica_disk *session_disk(const struct session *session, unsigned int index);
 /* Something broke: tells the agent, ends the session. Any thread. */
 void session_fail(struct session *session, enum wire_error_code code, const struct fault *fault);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What a session offers its data connections and those who send commands: attach, barrier, command. */
+/* What a session offers its data and stream connections and those who send commands: attach, barrier,
+ * command. */
 #include <errno.h>
 #include <string.h>
 
@@ -47,6 +48,40 @@ void session_detach(struct session *session, unsigned int number)
 {
 	os_mutex_lock(&session->lock);
 	session->data[number] = NULL;
+	os_cond_broadcast(&session->changed);
+	os_mutex_unlock(&session->lock);
+}
+
+struct session *session_attach_stream(struct machine *machine, struct frame_link *link,
+				      const struct wire_hello *hello, struct fault *fault)
+{
+	struct session *session;
+	bool is_free = false;
+
+	os_mutex_lock(&machine->lock);
+	session = machine->is_ending ? NULL : machine->session;
+	if (session && memcmp(session->id, hello->session, sizeof(session->id)) == 0) {
+		os_mutex_lock(&session->lock);
+		is_free = session->is_welcomed && !session->has_failed &&
+			  !session->was_stream_attached;
+		if (is_free) {
+			session->stream = link;
+			session->was_stream_attached = true;
+		}
+		os_mutex_unlock(&session->lock);
+	}
+	os_mutex_unlock(&machine->lock);
+	if (is_free)
+		return session;
+	fault_set(fault, FAULT_RETRY, ENOTCONN,
+		  "there is no such session any more, or it has a stream already");
+	return NULL;
+}
+
+void session_detach_stream(struct session *session)
+{
+	os_mutex_lock(&session->lock);
+	session->stream = NULL;
 	os_cond_broadcast(&session->changed);
 	os_mutex_unlock(&session->lock);
 }

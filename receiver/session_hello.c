@@ -59,6 +59,9 @@ static int claim_machine(struct session *session, struct fault *fault)
 					  "the last session of %s is still writing to its target",
 					  machine->name);
 	}
+	if (!error && machine->is_rewinding)
+		error = fault_set(fault, FAULT_RETRY, EBUSY,
+				  "%s is being rolled back at the receiver", machine->name);
 	if (!error) {
 		machine->session = session;
 		machine->is_ending = false;
@@ -79,7 +82,7 @@ static int check_hello(struct session *session, enum wire_error_code *ret_code, 
 {
 	const struct wire_hello *hello = &session->hello;
 	struct machine *machine = session->machine;
-	bool is_completed;
+	bool is_completed, is_rolled_back;
 
 	*ret_code = WIRE_ERROR_VERSION;
 	if (hello->version_min > WIRE_VERSION || hello->version < WIRE_VERSION)
@@ -96,6 +99,7 @@ static int check_hello(struct session *session, enum wire_error_code *ret_code, 
 				 hello->disks, WIRE_DISKS_MAX);
 	os_mutex_lock(&machine->lock);
 	is_completed = machine->state == MACHINE_COMPLETED;
+	is_rolled_back = machine->state == MACHINE_ROLLED_BACK || machine->is_rewinding;
 	os_mutex_unlock(&machine->lock);
 	*ret_code = WIRE_ERROR_COMPLETED;
 	if (is_completed && !hello->fenced)
@@ -104,6 +108,13 @@ static int check_hello(struct session *session, enum wire_error_code *ret_code, 
 			"%s was cut over: its replica is live now and must not be written. "
 			"To replicate it anew, 'blkferry remove %s' and enroll it again",
 			machine->name, machine->name);
+	*ret_code = WIRE_ERROR_TARGET;
+	if (is_rolled_back)
+		return fault_set(fault, FAULT_STOP, EBUSY,
+				 "%s was rolled back at the receiver: 'blkferry rollback %s "
+				 "--undo' there, or "
+				 "'blkferry resume %s' to follow this machine again",
+				 machine->name, machine->name, machine->name);
 	return 0;
 }
 

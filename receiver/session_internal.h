@@ -36,6 +36,8 @@ struct session {
 	uint64_t heard_ns;
 	struct frame_link *data[WIRE_CONNECTIONS_MAX];
 	bool was_attached[WIRE_CONNECTIONS_MAX];
+	struct frame_link *stream;
+	bool was_stream_attached;
 	uint64_t barriers[WIRE_CONNECTIONS_MAX];
 	uint64_t acked_epoch;
 	struct session_waiter waiters[SESSION_WAITERS_MAX];

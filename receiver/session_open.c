@@ -39,6 +39,7 @@ static int find_slot(struct session *session, const struct wire_disk *disk, unsi
 		snprintf(slot->identity, sizeof(slot->identity), "%s", disk->identity);
 		snprintf(slot->target, sizeof(slot->target), "%s", slot_uri(session, i));
 		slot->size_bytes = disk->size_bytes;
+		slot->stream_disk = -1;
 		machine->slot_count++;
 	}
 	if (slot->is_present)
@@ -119,6 +120,9 @@ int session_open_disks(struct session *session, struct fault *fault)
 	if (!error)
 		error = replica_hold_as(session->machines, machine, &user, &session->replica,
 					fault);
+	if (!error)
+		error = replica_stream_map(session->replica, session->slots, session->disk_count,
+					   fault);
 	if (error)
 		return error;
 	os_mutex_lock(&machine->lock);
@@ -131,6 +135,36 @@ void session_close_disks(struct session *session)
 {
 	replica_release(session->replica);
 	session->replica = NULL;
+}
+
+/* Records are as fine as sectors. An agent that hears nothing of a stream stays with passes. */
+static bool can_stream(struct session *session)
+{
+	for (unsigned int i = 0; i < session->disk_count; i++) {
+		const struct replica_disk *disk = session_disk(session, i);
+
+		if (target_info(disk->target)->block_bytes > WIRE_SECTOR) {
+			log_warning("%s: no stream and no checkpoints, since the target of disk %u "
+				    "takes no single sectors",
+				    session->machine->name, disk->slot);
+			return false;
+		}
+	}
+	return true;
+}
+
+static int say_stream(struct session *session, struct fault *fault)
+{
+	struct journal_place end;
+	struct wire_stream_ready ready = {0};
+	uint64_t mark;
+
+	replica_stream_end(session->replica, &end, &mark);
+	ready.stream = end.stream;
+	ready.batch = end.batch;
+	ready.position = end.position;
+	ready.mark = mark;
+	return frame_send(session->link, WIRE_STREAM_READY, &ready, sizeof(ready), NULL, 0, fault);
 }
 
 int session_welcome(struct session *session, struct fault *fault)
@@ -163,5 +197,7 @@ int session_welcome(struct session *session, struct fault *fault)
 		error = frame_send(session->link, WIRE_DISK_READY, &ready, sizeof(ready), NULL, 0,
 				   fault);
 	}
+	if (!error && can_stream(session))
+		error = say_stream(session, fault);
 	return error;
 }

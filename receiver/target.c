@@ -183,6 +183,9 @@ static int open_variant(const char *uri, const char *storage_folder, const char 
 int target_open(const char *uri, const char *storage_folder, const char *name, uint64_t size_bytes,
 		struct target **ret_target, struct fault *fault)
 {
+	struct target *target;
+	int error;
+
 	if (strlen(uri) > TARGET_URI_MAX)
 		return fault_set(fault, FAULT_STOP, EINVAL,
 				 "the target \"%.40s...\" is longer than %d characters", uri,
@@ -192,7 +195,13 @@ int target_open(const char *uri, const char *storage_folder, const char *name, u
 			fault, FAULT_STOP, EINVAL,
 			"a disk of %llu bytes cannot be replicated: 1 to %llu are possible",
 			(unsigned long long)size_bytes, (unsigned long long)WIRE_DISK_BYTES_MAX);
-	return open_variant(uri, storage_folder, name, size_bytes, ret_target, fault);
+	error = open_variant(uri, storage_folder, name, size_bytes, &target, fault);
+	if (error)
+		return error;
+	if (target->info.channels_max == 1)
+		return target_single_open(target, ret_target, fault);
+	*ret_target = target;
+	return 0;
 }
 
 const struct target_info *target_info(const struct target *target)

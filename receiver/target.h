@@ -25,8 +25,9 @@ struct target_info {
 	bool can_flush;	      /* false: written data is only as durable as the server's replies */
 	bool can_zero;	      /* zeroes travel as a request, not as data */
 	bool is_known_zero; /* every byte was zero when it was opened: new sparse file, or all hole */
-	unsigned int
-		channels_max; /* 1 when several connections would not see each other's flushes */
+	unsigned int channels_max;
+	/* One connection, which all channels share: several would not see each other's flushes. */
+	bool is_single;
 	/* A server that is not ours: it may execute requests after their connection is gone. */
 	bool is_foreign;
 	/* auto and file: which file it is, as opposed to its name: a storage that is not mounted has

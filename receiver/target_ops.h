@@ -111,6 +111,8 @@ int target_block_open(const char *path, uint64_t size_bytes, struct target **ret
 		      struct fault *fault);
 int target_auto_open(const char *storage_folder, const char *name, uint64_t size_bytes,
 		     struct target **ret_target, struct fault *fault);
+/* target_single.c: the same target, for several channels. Takes inner, also when it fails. */
+int target_single_open(struct target *inner, struct target **ret_target, struct fault *fault);
 int target_auto_forget(const char *storage_folder, const char *name, bool remove_data,
 		       struct fault *fault);
 /* The server has writes that it may still execute, and nobody is left to hear of their end. */

@@ -12,6 +12,9 @@ int cli_token(int argc, char **argv);
 int cli_order(int argc, char **argv); /* pause, resume, limit */
 int cli_verify(int argc, char **argv);
 int cli_cutover(int argc, char **argv);
+int cli_points(int argc, char **argv);
+int cli_checkpoint(int argc, char **argv);
+int cli_rollback(int argc, char **argv);
 int cli_remove(int argc, char **argv);
 
 /* The names of the receiver's machines, for completion; nothing when it does not answer at once. words

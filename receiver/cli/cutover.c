@@ -33,10 +33,15 @@ static const char usage[] =
 	"  --source-is-dead     after a commit that the source never confirmed: you say that it is "
 	"off\n"
 	"                       for certain. Also runs a start-command again that failed\n"
+	"  --at WHEN            the machine that is started is what it was at this checkpoint (as "
+	"for\n"
+	"                       'blkferry rollback'); with --source-is-dead also when its source "
+	"is "
+	"lost\n"
 	"  --json               steps and result as JSON, one a line\n";
 
 struct options {
-	const char *name;
+	const char *name, *when;
 	double timeout_s;
 	int fence;
 	bool is_dry_run, skips_certify, source_is_dead, is_json;
@@ -129,10 +134,15 @@ static bool parse_timeout(const char *text, double *ret_s)
 static int parse(int argc, char **argv, struct options *options)
 {
 	static const struct option long_options[] = {
-		{"timeout", required_argument, NULL, 't'},  {"fence", required_argument, NULL, 'f'},
-		{"dry-run", no_argument, NULL, 'n'},	    {"no-certify", no_argument, NULL, 'c'},
-		{"source-is-dead", no_argument, NULL, 'd'}, {"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},	    {0},
+		{"timeout", required_argument, NULL, 't'},
+		{"fence", required_argument, NULL, 'f'},
+		{"dry-run", no_argument, NULL, 'n'},
+		{"no-certify", no_argument, NULL, 'c'},
+		{"source-is-dead", no_argument, NULL, 'd'},
+		{"json", no_argument, NULL, 'j'},
+		{"at", required_argument, NULL, 'a'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	int option;
 
@@ -143,6 +153,8 @@ static int parse(int argc, char **argv, struct options *options)
 			return EXIT_CODE_USAGE;
 		else if (option == 'n')
 			options->is_dry_run = true;
+		else if (option == 'a')
+			options->when = optarg;
 		else if (option == 'c')
 			options->skips_certify = true;
 		else if (option == 'd')
@@ -160,17 +172,18 @@ static int parse(int argc, char **argv, struct options *options)
 
 int cli_cutover(int argc, char **argv)
 {
-	struct options options = {.timeout_s = 10, .fence = 1};
+	struct options options = {.when = "", .timeout_s = 10, .fence = 1};
 	struct client *client;
 	int exit_code = parse(argc, argv, &options);
 
 	if (exit_code)
 		return exit_code >= 100 ? exit_code - 100 : exit_code;
-	client = client_ask(
-		json_pack("{s:s, s:s, s:I, s:i, s:b, s:b, s:b}", "command", "cutover", "machine",
-			  options.name, "timeout_ms", (json_int_t)(options.timeout_s * 1000),
-			  "fence", options.fence, "dry_run", options.is_dry_run, "no_certify",
-			  options.skips_certify, "source_is_dead", options.source_is_dead));
+	client = client_ask(json_pack("{s:s, s:s, s:s, s:I, s:i, s:b, s:b, s:b}", "command",
+				      "cutover", "machine", options.name, "at", options.when,
+				      "timeout_ms", (json_int_t)(options.timeout_s * 1000), "fence",
+				      options.fence, "dry_run", options.is_dry_run, "no_certify",
+				      options.skips_certify, "source_is_dead",
+				      options.source_is_dead));
 	if (!client)
 		return EXIT_CODE_NO_RECEIVER;
 	exit_code = follow(client, &options);

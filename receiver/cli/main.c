@@ -22,6 +22,9 @@ static const struct cli_command commands[] = {
 	{"verify", cli_verify, "compare source and replica by digest, live"},
 	{"cutover", cli_cutover,
 	 "freeze, ship the rest, certify, fence the source, start the target"},
+	{"points", cli_points, "list the checkpoints that can be gone back to"},
+	{"checkpoint", cli_checkpoint, "make one now, and name it"},
+	{"rollback", cli_rollback, "make the replica what it was at a checkpoint"},
 	{"remove", cli_remove, "forget a machine and its replica"},
 };
 

@@ -46,7 +46,26 @@ static bool is_copying(const json_t *machine)
 	const char *phase = text_of(machine, "phase");
 
 	return strcmp(phase, "full") == 0 || strcmp(phase, "resync") == 0 ||
-	       strcmp(phase, "delta") == 0 || strcmp(phase, "paused") == 0;
+	       strcmp(phase, "delta") == 0 || strcmp(phase, "catch-up") == 0 ||
+	       strcmp(phase, "paused") == 0;
+}
+
+static bool is_streaming(const json_t *machine)
+{
+	return strcmp(text_of(machine, "phase"), "streaming") == 0;
+}
+
+/* "RPO 412 ms", or "no checkpoint yet". */
+static void format_rpo(const json_t *machine, char *ret_text, size_t size)
+{
+	char duration[40];
+
+	if (!json_is_integer(json_object_get(machine, "rpo_ms")))
+		snprintf(ret_text, size, "no checkpoint yet");
+	else
+		snprintf(ret_text, size, "RPO %s",
+			 units_format_duration(number_of(machine, "rpo_ms") * NS_PER_MS, duration,
+					       sizeof(duration)));
 }
 
 void cli_progress_line(const json_t *machine, char *ret_text, size_t size)
@@ -60,7 +79,16 @@ void cli_progress_line(const json_t *machine, char *ret_text, size_t size)
 		snprintf(eta, sizeof(eta), ", %s left",
 			 units_format_duration(number_of(machine, "eta_s") * NS_PER_S, duration,
 					       sizeof(duration)));
-	if (!is_copying(machine))
+	if (is_streaming(machine)) {
+		char rpo[64];
+
+		format_rpo(machine, rpo, sizeof(rpo));
+		snprintf(ret_text, size, "%-16s streaming%s, %s, %s behind, %s/s%s%s",
+			 text_of(machine, "name"), is_true(machine, "ready") ? ", ready" : "", rpo,
+			 bytes_of(machine, "lag_bytes"), bytes_of(machine, "rate"),
+			 text_of(machine, "last_error")[0] ? "; " : "",
+			 text_of(machine, "last_error"));
+	} else if (!is_copying(machine))
 		snprintf(ret_text, size, "%-16s %s%s%s", text_of(machine, "name"), phase,
 			 text_of(machine, "last_error")[0] ? "; " : "",
 			 text_of(machine, "last_error"));
@@ -111,6 +139,30 @@ static void print_agent(const json_t *agent)
 		       (unsigned long long)number_of(agent, "read_errors"));
 }
 
+static void print_stream(const json_t *machine)
+{
+	const json_t *gaps = json_object_get(machine, "gaps");
+	char duration[40];
+
+	if (number_of(machine, "points"))
+		printf("  points     %llu, back to %s ago; history %s, journal %s, of at most %s\n",
+		       (unsigned long long)number_of(machine, "points"),
+		       units_format_duration(number_of(machine, "span_ms") * NS_PER_MS, duration,
+					     sizeof(duration)),
+		       bytes_of(machine, "history_bytes"), bytes_of(machine, "journal_bytes"),
+		       bytes_of(machine, "journal_size"));
+	if (number_of(machine, "ring_bytes"))
+		printf("  capture    %s/s; ring %s of %s; %s not applied yet\n",
+		       bytes_of(machine, "capture_rate"), bytes_of(machine, "ring_used"),
+		       bytes_of(machine, "ring_bytes"), bytes_of(machine, "unapplied_bytes"));
+	if (number_of(gaps, "count"))
+		printf("  gaps       %llu, the last: %s\n",
+		       (unsigned long long)number_of(gaps, "count"), text_of(gaps, "reason"));
+	else if (text_of(gaps, "reason")[0])
+		printf("  no stream  %s: not crash consistent between freezes\n",
+		       text_of(gaps, "reason"));
+}
+
 void cli_print_machine(const json_t *machine)
 {
 	char line[256];
@@ -130,9 +182,16 @@ void cli_print_machine(const json_t *machine)
 		       bytes_of(machine, "verify_bytes"));
 	if (is_true(machine, "suspect"))
 		puts("  SUSPECT    a write may have been missed: the whole disk is compared");
+	print_stream(machine);
 	print_disks(json_object_get(machine, "disks"));
 	print_agent(json_object_get(machine, "agent"));
-	if (is_copying(machine))
+	if (is_streaming(machine))
+		puts(is_true(machine, "consistent") ? "  the replica follows write by write: "
+						      "'blkferry points' lists what it "
+						      "can go back to"
+						    : "  the replica is building: the next "
+						      "checkpoint is not confirmed yet");
+	else if (is_copying(machine))
 		puts(is_true(machine, "ready")
 			     ? "  ready for 'blkferry cutover'. The replica is building until then."
 			     : "  the replica is building: it is no consistent disk yet");

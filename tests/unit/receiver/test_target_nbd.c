@@ -116,19 +116,49 @@ static void a_slow_request_does_not_hold_up_the_next(void **state)
 	assert_int_equal(slow.place, 2);
 }
 
-/* eval's scripts: a server whose flush fails while a file is there. */
-static void a_server_without_multi_conn_gets_one_channel(void **state)
+static void a_server_without_multi_conn_has_its_connection_shared(void **state)
 {
-	struct target_channel *second = NULL;
+	struct result first = {0}, second = {0};
+	struct target_channel *other;
 
-	start_nbdkit("--filter=multi-conn memory 16M multi-conn-mode=disable");
+	start_nbdkit("--filter=multi-conn --filter=delay memory 16M multi-conn-mode=disable "
+		     "delay-write=50ms");
 	open_target(socket_uri);
-	assert_int_equal(target_info(target)->channels_max, 1);
-	assert_int_equal(target_channel_open(target, &second, &fault), -EBUSY);
-	assert_null(second);
-	target_channel_close(channel);
-	assert_int_equal(target_channel_open(target, &channel, &fault), 0);
+	assert_true(target_info(target)->is_single);
+	assert_int_equal(target_channel_open(target, &other, &fault), 0);
+	fill_random(model, 65536, 5);
+	assert_int_equal(target_channel_write(channel, model, 0, 32768, note_done, &first), 0);
+	assert_int_equal(
+		target_channel_write(other, model + 32768, 32768, 32768, note_done, &second), 0);
+	assert_int_equal(target_channel_drain(other, DEADLINE_NS), 0);
+	assert_true(second.is_done);
+	assert_false(first.is_done); /* only the channel's own thread calls done */
+	assert_int_equal(target_channel_flush(other, DEADLINE_NS), 0);
+	assert_drained();
+	assert_true(first.is_done);
+	assert_int_equal(read_now(seen, 0, 65536), 0);
+	assert_memory_equal(seen, model, 65536);
+	target_channel_close(other);
+	assert_true(target_is_clean(target));
 	assert_int_equal(write_now(model, 0, 512), 0);
+}
+
+static void a_shared_connection_does_not_touch_the_buffers_of_a_closed_channel(void **state)
+{
+	struct result late = {0}, after = {0};
+	struct target_channel *other;
+
+	start_nbdkit("--filter=multi-conn --filter=delay memory 16M multi-conn-mode=disable "
+		     "delay-write=2");
+	open_target(socket_uri);
+	assert_int_equal(target_channel_open(target, &other, &fault), 0);
+	assert_int_equal(target_channel_write(other, model, 0, 32768, note_done, &late), 0);
+	target_channel_close(other);
+	assert_int_equal(late.error, ECANCELED);
+	assert_false(target_is_clean(target));
+	assert_int_equal(target_channel_write(channel, model, 0, 512, note_done, &after), 0);
+	assert_int_not_equal(target_channel_drain(channel, DEADLINE_NS), 0);
+	assert_int_not_equal(after.error, 0);
 }
 
 static void a_server_with_room_for_one_client_is_enough(void **state)
@@ -138,7 +168,7 @@ static void a_server_with_room_for_one_client_is_enough(void **state)
 	make_file("disk", DISK_BYTES);
 	start_qemu_nbd(text_of("--shared=1 %s/disk", folder));
 	open_target(socket_uri);
-	assert_int_equal(target_info(target)->channels_max, 1);
+	assert_true(target_info(target)->is_single);
 	assert_int_equal(write_now(model, 0, 4096), 0);
 	assert_int_equal(target_channel_flush(channel, DEADLINE_NS), 0);
 }
@@ -192,7 +222,8 @@ int main(void)
 		TEST(zeroes_travel_as_data_where_the_server_has_none),
 		TEST(more_requests_than_the_queue_holds),
 		TEST(a_slow_request_does_not_hold_up_the_next),
-		TEST(a_server_without_multi_conn_gets_one_channel),
+		TEST(a_server_without_multi_conn_has_its_connection_shared),
+		TEST(a_shared_connection_does_not_touch_the_buffers_of_a_closed_channel),
 		TEST(a_server_with_room_for_one_client_is_enough),
 		TEST(all_zero_exports_are_known),
 		TEST(larger_exports_are_taken),

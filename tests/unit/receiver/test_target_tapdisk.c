@@ -25,7 +25,7 @@ static void what_is_written_is_on_the_disk(void)
 	assert_false(target_info(target)->can_flush);
 	assert_false(target_info(target)->can_zero);
 	assert_int_equal(target_info(target)->block_bytes, 512);
-	assert_int_equal(target_info(target)->channels_max, 1);
+	assert_true(target_info(target)->is_single);
 	scribble(model, 8, 10);
 	assert_int_equal(write_now(model, 0, DISK_BYTES), 0); /* in pieces of at most 2 MiB */
 	assert_int_equal(zero_now(8192, 5 * MIB), 0);

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The control socket's commands about checkpoints: points, checkpoint, rollback. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/os_clock.h"
+#include "receiver/cli/exit_codes.h"
+#include "receiver/control_internal.h"
+#include "receiver/replica.h"
+#include "receiver/rewind.h"
+#include "receiver/session.h"
+
+#define CHECKPOINT_NS (120 * NS_PER_S) /* a freeze may have to wait */
+#define CONFIRM_NS    (30 * NS_PER_S)
+#define LOOK_NS	      (20 * NS_PER_MS)
+
+static int exit_code_of(int error)
+{
+	switch (error) {
+	case EAGAIN:
+	case EBUSY:
+	case ENOTCONN:
+	case ETIMEDOUT:
+		return EXIT_CODE_NOT_READY;
+	case EINVAL:
+	case ENOENT:
+	case EEXIST:
+		return EXIT_CODE_USAGE;
+	default:
+		return EXIT_CODE_FAILED;
+	}
+}
+
+static void send_fault(struct control_client *client, const struct fault *fault)
+{
+	control_send_error(client, exit_code_of(fault->error), "%s", fault->text);
+}
+
+static json_t *point_to_json(const struct history_point *point)
+{
+	uint64_t now_ns = os_realtime_ns();
+	time_t seconds = (time_t)(point->time_ns / NS_PER_S);
+	char text[32] = "";
+	struct tm tm;
+
+	if (localtime_r(&seconds, &tm))
+		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
+	return json_pack("{s:I, s:I, s:s, s:f, s:I, s:b, s:b, s:b, s:s}", "number",
+			 (json_int_t)point->number, "time_ns", (json_int_t)point->time_ns, "time",
+			 text, "age_s",
+			 now_ns > point->time_ns
+				 ? (double)(now_ns - point->time_ns) / (double)NS_PER_S
+				 : 0.0,
+			 "bytes", (json_int_t)point->undo_bytes, "frozen",
+			 (point->flags & HISTORY_FROZEN) != 0, "quiet",
+			 (point->flags & HISTORY_QUIET) != 0, "pinned",
+			 (point->flags & HISTORY_PINNED) != 0, "label", point->label);
+}
+
+void control_points(struct control_client *client, struct machine *machine)
+{
+	struct replica *replica;
+	struct fault fault = {0};
+	struct history_point *points = NULL;
+	json_t *list = json_array();
+	unsigned int count = 0;
+	int error = replica_hold(client->machines, machine, &replica, &fault);
+
+	if (error) {
+		json_decref(list);
+		send_fault(client, &fault);
+		return;
+	}
+	error = history_list(replica_history(replica), &points, &count);
+	replica_release(replica);
+	for (unsigned int i = 0; i < count; i++)
+		json_array_append_new(list, point_to_json(&points[i]));
+	free(points);
+	if (error) {
+		json_decref(list);
+		control_send_error(client, EXIT_CODE_FAILED, "cannot list the checkpoints: %s",
+				   strerror(-error));
+		return;
+	}
+	control_send_result(client, json_pack("{s:o}", "points", list));
+}
+
+/* The mark comes by the stream: until it is confirmed and applied it is no checkpoint yet. */
+static int await_point(struct session *session, uint64_t number, struct history_point *ret_point,
+		       struct fault *fault)
+{
+	uint64_t deadline_ns = os_monotonic_ns() + CONFIRM_NS;
+	bool is_over = false;
+
+	while (!is_over && os_monotonic_ns() < deadline_ns) {
+		struct history_point *points = NULL;
+		unsigned int count = 0;
+		bool is_there = false;
+
+		/* What came before the end may be on its way through the journal. */
+		is_over = session_has_failed(session);
+		if (is_over)
+			(void)replica_drain(session_replica(session), CONFIRM_NS, NULL);
+		if (history_list(replica_history(session_replica(session)), &points, &count))
+			break;
+		for (unsigned int i = count; i-- > 0 && !is_there;) {
+			is_there = points[i].number == number;
+			if (is_there)
+				*ret_point = points[i];
+		}
+		free(points);
+		if (is_there)
+			return 0;
+		os_sleep_ns(LOOK_NS);
+	}
+	return fault_set(fault, FAULT_RETRY, ETIMEDOUT,
+			 "the checkpoint was made, but the stream has not confirmed it; 'blkferry "
+			 "points' shows whether it did later");
+}
+
+static int make_checkpoint(struct session *session, const char *label, bool is_frozen,
+			   struct history_point *ret_point, struct fault *fault)
+{
+	struct wire_command command = {
+		.kind = WIRE_COMMAND_CHECKPOINT,
+		.flags = is_frozen ? WIRE_CHECKPOINT_FREEZE : 0,
+	};
+	struct wire_reply reply = {0};
+	int error = session_command(session, &command, CHECKPOINT_NS, &reply, NULL, NULL);
+
+	if (error)
+		return fault_set(fault, FAULT_RETRY, ENOTCONN,
+				 "the agent did not answer: try again");
+	if (reply.error)
+		return fault_set(fault, FAULT_RETRY, (int)(reply.error & INT32_MAX), "%s",
+				 reply.text);
+	error = await_point(session, reply.values[0], ret_point, fault);
+	if (error || !label[0])
+		return error;
+	error = history_label(replica_history(session_replica(session)), ret_point->number, label,
+			      fault);
+	if (!error)
+		snprintf(ret_point->label, sizeof(ret_point->label), "%s", label);
+	return error;
+}
+
+void control_checkpoint(struct control_client *client, struct machine *machine, json_t *request)
+{
+	const char *label = json_string_value(json_object_get(request, "label"));
+	struct history_point point = {0};
+	struct fault fault = {0};
+	struct session *session;
+	int error;
+
+	if (label && strlen(label) >= HISTORY_LABEL_MAX) {
+		control_send_error(client, EXIT_CODE_USAGE, "a label has at most %d characters",
+				   HISTORY_LABEL_MAX - 1);
+		return;
+	}
+	os_mutex_lock(&machine->lock);
+	session = session_hold(machine);
+	os_mutex_unlock(&machine->lock);
+	if (!session) {
+		control_send_error(client, EXIT_CODE_NOT_READY,
+				   "%s is not connected: is blkferry-agent running there?",
+				   machine->name);
+		return;
+	}
+	error = make_checkpoint(session, label ? label : "",
+				json_is_true(json_object_get(request, "freeze")), &point, &fault);
+	session_release(session);
+	if (error)
+		send_fault(client, &fault);
+	else
+		control_send_result(client, point_to_json(&point));
+}
+
+void control_rollback(struct control_client *client, struct machine *machine, json_t *request)
+{
+	const char *when = json_string_value(json_object_get(request, "at"));
+	struct fault fault = {0};
+	int error;
+
+	if (json_is_true(json_object_get(request, "undo")))
+		error = rewind_undo(client->machines, machine, &fault);
+	else
+		error = rewind_to(client->machines, machine, when ? when : "latest", &fault);
+	if (error) {
+		send_fault(client, &fault);
+		return;
+	}
+	control_send_result(
+		client,
+		json_pack(
+			"{s:s}", "text",
+			json_is_true(json_object_get(request, "undo"))
+				? "undone: the replica is as it was before the rollback"
+				: "rolled back; '--undo' takes that back, 'blkferry resume' makes "
+				  "the replica follow its source again"));
+}

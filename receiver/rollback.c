@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Making the targets what they were at a checkpoint: the blocks that have undo records from there on are put back,
+ * by writes that are protected like any other. Done again after a crash it ends in the same bytes; what it
+ * left behind is recorded as of "before-rollback", whatever the crash.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/os_clock.h"
+#include "receiver/replica_internal.h"
+#include "receiver/write_group.h"
+
+#define FLUSH_NS (600 * NS_PER_S) /* storage may stall for minutes while it snapshots */
+
+struct rollback {
+	struct replica *replica;
+	struct target_channel *channels[WIRE_DISKS_MAX];
+	struct write_group *group;
+	struct history_reader *reader;
+	uint8_t *room; /* WRITE_GROUP_BYTES_MAX: of what is in the group */
+	uint32_t used;
+	uint64_t bytes;
+};
+
+static int protect(void *context, const struct history_extent *extents, unsigned int count,
+		   struct fault *fault)
+{
+	/* No checkpoint is dropped for room here: it might be the one that is gone back to. */
+	return history_protect(replica_history(context), extents, count, fault);
+}
+
+static int open_all(struct rollback *rollback, uint64_t number, struct fault *fault)
+{
+	struct replica *replica = rollback->replica;
+	struct write_group_setup setup = {
+		.disks = replica->disks,
+		.disk_count = replica->disk_count,
+		.channels = rollback->channels,
+		.protect = protect,
+		.context = replica,
+	};
+	char path[REPLICA_PATH_LENGTH];
+	int error = 0;
+
+	machine_path(replica->machines, replica->machine, "rollback.map", path, sizeof(path));
+	rollback->room = malloc(WRITE_GROUP_BYTES_MAX);
+	if (!rollback->room)
+		return fault_set(fault, FAULT_RETRY, ENOMEM, "out of memory");
+	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
+		if (replica->disks[i].target)
+			error = target_channel_open(replica->disks[i].target,
+						    &rollback->channels[i], fault);
+	if (!error)
+		error = write_group_new(&setup, &rollback->group, fault);
+	if (!error)
+		error = history_reader_open(replica->history, number, path, &rollback->reader,
+					    fault);
+	return error;
+}
+
+static void close_all(struct rollback *rollback)
+{
+	struct replica *replica = rollback->replica;
+	char path[REPLICA_PATH_LENGTH];
+
+	if (rollback->reader)
+		history_reader_close(rollback->reader);
+	machine_path(replica->machines, replica->machine, "rollback.map", path, sizeof(path));
+	(void)unlink(path);
+	for (unsigned int i = 0; i < WIRE_DISKS_MAX; i++) {
+		if (!rollback->channels[i])
+			continue;
+		(void)target_channel_drain(rollback->channels[i], FLUSH_NS);
+		target_channel_close(rollback->channels[i]);
+	}
+	write_group_free(rollback->group);
+	free(rollback->room);
+}
+
+static int put_back(struct rollback *rollback, unsigned int slot, uint64_t offset, uint64_t length,
+		    struct fault *fault)
+{
+	int error = 0;
+
+	while (!error && length > 0) {
+		uint32_t piece = length < WIRE_RECORD_DATA_MAX ? (uint32_t)length
+							       : WIRE_RECORD_DATA_MAX;
+		uint8_t *to;
+
+		if (!write_group_has_room(rollback->group, piece)) {
+			error = write_group_apply(rollback->group, fault);
+			rollback->used = 0;
+			if (error)
+				break;
+		}
+		to = rollback->room + rollback->used;
+		error = history_reader_read(rollback->reader, slot, to, offset, piece, fault);
+		if (!error)
+			write_group_add(rollback->group, slot, offset, piece, to);
+		rollback->used += piece;
+		rollback->bytes += piece;
+		offset += piece;
+		length -= piece;
+	}
+	return error;
+}
+
+static int put_back_disk(struct rollback *rollback, unsigned int slot, struct fault *fault)
+{
+	uint64_t size_bytes = rollback->replica->disks[slot].size_bytes;
+	uint64_t offset = 0, length;
+	int error = 0;
+
+	while (!error && history_reader_next_changed(rollback->reader, slot, &offset, &length)) {
+		/* The last block of a disk may be short. */
+		if (length > size_bytes - offset)
+			length = size_bytes - offset;
+		error = put_back(rollback, slot, offset, length, fault);
+		offset += length;
+	}
+	if (!error)
+		error = write_group_apply(rollback->group, fault);
+	rollback->used = 0;
+	return error;
+}
+
+static int flush_disk(struct rollback *rollback, unsigned int slot, struct fault *fault)
+{
+	struct target_channel *channel = rollback->channels[slot];
+	int error = target_channel_flush(channel, FLUSH_NS);
+
+	if (error)
+		return fault_set(fault, FAULT_RETRY, -error,
+				 "flushing the target of disk %u failed: %s", slot,
+				 target_channel_error(channel));
+	error = have_commit_marks(rollback->replica->disks[slot].have);
+	return error ? fault_set(fault, FAULT_RETRY, -error,
+				 "cannot store what the replica has: %s", strerror(-error))
+		     : 0;
+}
+
+int replica_restore(struct replica *replica, uint64_t number, struct fault *fault)
+{
+	struct rollback rollback = {.replica = replica};
+	int error = replica_drain(replica, FLUSH_NS, fault);
+
+	if (!error)
+		error = open_all(&rollback, number, fault);
+	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
+		if (rollback.channels[i])
+			error = put_back_disk(&rollback, i, fault);
+	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
+		if (rollback.channels[i])
+			error = flush_disk(&rollback, i, fault);
+	close_all(&rollback);
+	if (!error)
+		log_info("%s: the replica is as it was at checkpoint #%llu; %llu MiB were put back",
+			 replica->machine->name, (unsigned long long)number,
+			 (unsigned long long)(rollback.bytes >> 20));
+	return error;
+}
+
+int replica_mark_undo(struct replica *replica, struct fault *fault)
+{
+	struct history_point last;
+	struct journal_place end;
+	uint64_t number;
+	int error = replica_drain(replica, FLUSH_NS, fault);
+
+	if (error)
+		return error;
+	/* One of an earlier rollback gives its name up. */
+	if (!history_find(replica->history, REPLICA_UNDO_LABEL, &last, NULL))
+		error = history_label(replica->history, last.number, "", fault);
+	if (error)
+		return error;
+	replica_stream_end(replica, &end, &number);
+	number++;
+	error = history_mark(replica->history, number, os_realtime_ns(), HISTORY_QUIET, fault);
+	if (!error)
+		error = history_confirm(replica->history, number, fault);
+	if (!error)
+		error = history_label(replica->history, number, REPLICA_UNDO_LABEL, fault);
+	return error;
+}
