@@ -95,7 +95,7 @@ static int take_stream_ready(struct session *session, const struct wire_stream_r
 	int error = 0;
 
 	os_mutex_lock(&session->lock);
-	if (session->has_stream_ready)
+	if (session->has_stream_ready || session->has_no_stream)
 		error = -EPROTO;
 	session->has_stream_ready = true;
 	session->stream_ready = *ready;
@@ -165,6 +165,12 @@ static void read_control(void *argument)
 			break;
 		os_mutex_lock(&session->lock);
 		session->heard_ns = os_monotonic_ns();
+		/* STREAM_READY comes right behind the disks, or never. */
+		if (type != WIRE_STREAM_READY && !session->has_stream_ready &&
+		    !session->has_no_stream) {
+			session->has_no_stream = true;
+			os_cond_broadcast(&session->changed);
+		}
 		os_mutex_unlock(&session->lock);
 		error = dispatch(session, type, buffer, &fault);
 	} while (!error);
@@ -348,7 +354,7 @@ bool session_wait_stream_ready(struct session *session, uint64_t deadline_ns,
 	bool has_one;
 
 	os_mutex_lock(&session->lock);
-	while (!session->has_failed && !session->has_stream_ready &&
+	while (!session->has_failed && !session->has_stream_ready && !session->has_no_stream &&
 	       os_cond_wait_until(&session->changed, &session->lock, deadline_ns) == 0)
 		;
 	has_one = session->has_stream_ready;

@@ -55,7 +55,7 @@ struct stream;
 int session_start_stream(struct session *session, uint64_t own_id, struct fault *fault);
 /* NULL: there is none. */
 struct stream *session_stream(struct session *session);
-/* What the receiver has of a stream, waiting for it until deadline_ns; false when it did not say. */
+/* What the receiver has of a stream, waiting for it until deadline_ns; false when it takes no stream. */
 bool session_wait_stream_ready(struct session *session, uint64_t deadline_ns,
 			       struct wire_stream_ready *ret_ready);
 

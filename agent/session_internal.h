@@ -37,7 +37,7 @@ struct session {
 	enum session_answer answer;
 	uint64_t answer_id, cancelled_id;
 	struct stream *stream; /* set once; freed by session_close */
-	bool has_stream_ready;
+	bool has_stream_ready, has_no_stream;
 	struct wire_stream_ready stream_ready;
 };
 

@@ -8,7 +8,7 @@
 #include "common/log.h"
 #include "common/os_clock.h"
 
-#define READY_WAIT_NS (2 * NS_PER_S)
+#define READY_WAIT_NS (10 * NS_PER_S) /* a PING comes before, if nothing else */
 #define THREADS	      2
 
 static void on_failed(void *context, const struct fault *fault)

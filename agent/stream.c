@@ -16,6 +16,7 @@
 #define REST_BUSY_NS  (3 * NS_PER_MS)
 #define REST_IDLE_NS  (10 * NS_PER_MS)
 #define IDLE_NS	      (200 * NS_PER_MS)
+#define PUMP_NS	      (50 * NS_PER_MS) /* of a step; commands want to be heard */
 #define ROUND_STEP_NS (20 * NS_PER_MS)
 #define LOOK_NS	      (500 * NS_PER_MS) /* how often dirty bits that are no holes are looked for */
 #define UNREADABLE_NS NS_PER_S		/* before blocks that cannot be read are tried again */
@@ -318,10 +319,24 @@ static int step_round(struct stream *stream, struct fault *fault)
 	return error;
 }
 
+/* What has to wait until all that was captured is in batches: on a slow link that takes a while. */
+static int step_behind_ring(struct stream *stream, struct fault *fault)
+{
+	struct capture *capture = stream->capture;
+	int error;
+
+	/* A hole that no record has come behind yet. */
+	if (stream->is_consistent && capture_holes(capture) > stream->repaired_holes &&
+	    stream_say_gap(stream, capture_last_hole(capture)))
+		return stream_session_over(fault);
+	error = step_round(stream, fault);
+	return error ? error : stream_mark_step(stream, fault);
+}
+
 int stream_step(struct stream *stream, struct fault *fault)
 {
 	struct capture *capture = stream->capture;
-	uint64_t now = os_monotonic_ns();
+	uint64_t now = os_monotonic_ns(), until;
 	int error;
 
 	if (stream_has_failed(stream))
@@ -329,15 +344,10 @@ int stream_step(struct stream *stream, struct fault *fault)
 	stream_settle(stream);
 	if (capture_get_mode(capture) != CAPTURE_ON)
 		return fault_set(fault, FAULT_RETRY, ENOBUFS, "the capture ring was full");
-	error = stream_pump(stream, capture_produced(capture), fault);
-	/* A hole that no record has come behind yet. */
-	if (!error && stream->is_consistent && capture_holes(capture) > stream->repaired_holes &&
-	    stream_say_gap(stream, capture_last_hole(capture)))
-		error = stream_session_over(fault);
-	if (!error)
-		error = step_round(stream, fault);
-	if (!error)
-		error = stream_mark_step(stream, fault);
+	until = capture_produced(capture);
+	error = stream_pump_until(stream, until, now + PUMP_NS, fault);
+	if (!error && stream->position >= until)
+		error = step_behind_ring(stream, fault);
 	if (!error && stream->filling && now - stream->filling_since_ns >= FLUSH_NS &&
 	    stream_flush(stream))
 		error = stream_session_over(fault);

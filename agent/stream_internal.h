@@ -98,6 +98,9 @@ int stream_flush(struct stream *stream);
 uint64_t stream_next_batch(const struct stream *stream);
 /* Everything in the ring below `until`. -EIO with a fault when the ring cannot be read. */
 int stream_pump(struct stream *stream, uint64_t until, struct fault *fault);
+/* The same, but not for much longer than until deadline_ns. */
+int stream_pump_until(struct stream *stream, uint64_t until, uint64_t deadline_ns,
+		      struct fault *fault);
 int stream_say_gap(struct stream *stream, enum capture_hole reason);
 
 /* stream.c */

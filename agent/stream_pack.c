@@ -158,6 +158,12 @@ static int add_captured(struct stream *stream, const struct capture_record *capt
 
 int stream_pump(struct stream *stream, uint64_t until, struct fault *fault)
 {
+	return stream_pump_until(stream, until, UINT64_MAX, fault);
+}
+
+int stream_pump_until(struct stream *stream, uint64_t until, uint64_t deadline_ns,
+		      struct fault *fault)
+{
 	uint64_t stuck_ns = 0;
 
 	while (stream->position < until) {
@@ -179,6 +185,8 @@ int stream_pump(struct stream *stream, uint64_t until, struct fault *fault)
 			return stream_session_over(fault);
 		stream->position = next;
 		stream->moved_ns = os_monotonic_ns();
+		if (stream->moved_ns >= deadline_ns)
+			return 0;
 	}
 	return 0;
 }

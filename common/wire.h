@@ -12,7 +12,7 @@
  *   A  DISK            for each disk            R  WELCOME
  *   R  WELCOME                                  A  DATA | DIGESTS | BARRIER ...   for ever
  *   R  DISK_READY      for each disk            stream connection (one, when the agent opens it)
- *   R  STREAM_READY                             A  STREAM ...        batches of records, in order
+ *   R  STREAM_READY    (none: it takes none)    A  STREAM ...        batches of records, in order
  *   then, in any order:
  *   A  STATUS          twice a second, also when idle: silence means that the link is dead
  *   R  PING            once a second, for the same reason
