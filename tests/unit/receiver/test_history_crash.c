@@ -217,8 +217,8 @@ struct op {
 };
 static struct op ops[OPS_MAX];
 static unsigned int op_count;
-static uint64_t confirmed[MARKS_MAX]; /* that have to be there */
-static unsigned int confirmed_count;
+static uint64_t listed[MARKS_MAX]; /* checkpoints that have to be there after a cut */
+static unsigned int listed_count;
 
 static void apply(const struct op *op)
 {
@@ -263,11 +263,25 @@ static struct op random_op(void)
 	return op;
 }
 
-static void note_confirmed(const struct op *op)
+/* What is listed now has to be there after a cut; of an op under way, what was there before it and is after. */
+static void note_listed(bool is_under_way)
 {
-	if (op->kind == OP_CONFIRM && has_point(op->number) &&
-	    (confirmed_count == 0 || confirmed[confirmed_count - 1] < op->number))
-		confirmed[confirmed_count++] = op->number;
+	struct history_point *points;
+	unsigned int count, kept = 0;
+
+	assert_int_equal(history_list(history, &points, &count), 0);
+	for (unsigned int i = 0; i < count; i++) {
+		bool was_listed = !is_under_way;
+
+		for (unsigned int k = 0; k < listed_count; k++)
+			was_listed = was_listed || listed[k] == points[i].number;
+		points[i].number = was_listed ? points[i].number : 0;
+	}
+	for (unsigned int i = 0; i < count; i++)
+		if (points[i].number > 0)
+			listed[kept++] = points[i].number;
+	listed_count = kept;
+	free(points);
 }
 
 /* Runs until the power goes. Returns the number of ops that had been done. */
@@ -277,10 +291,11 @@ static unsigned int run_until_crash(bool is_thinning)
 	for (op_count = 0; !has_crashed && op_count < OPS_MAX; op_count++) {
 		ops[op_count] = random_op();
 		apply(&ops[op_count]);
-		if (!has_crashed)
-			note_confirmed(&ops[op_count]);
-		if (!has_crashed && is_thinning && random_below(20) == 0)
+		note_listed(has_crashed);
+		if (!has_crashed && is_thinning && random_below(20) == 0) {
 			assert_int_equal(history_thin(history, next_mark * NS_PER_S, &fault), 0);
+			note_listed(has_crashed);
+		}
 	}
 	is_recording = false;
 	return op_count;
@@ -318,9 +333,9 @@ static void crash_and_replay(bool is_thinning)
 
 	run_until_crash(is_thinning);
 	power_up();
-	for (unsigned int i = 0; !is_thinning && i < confirmed_count; i++)
-		if (!has_point(confirmed[i]))
-			fail_msg("checkpoint #%d is gone", (int)confirmed[i]);
+	for (unsigned int i = 0; i < listed_count; i++)
+		if (!has_point(listed[i]))
+			fail_msg("checkpoint #%d is gone", (int)listed[i]);
 	from = replay_from();
 	/* What was read before the replay is right already: as of its mark, whatever the target has lost,
 	 * as soon as the replay has passed the newest mark. */
@@ -342,11 +357,11 @@ static void rounds(unsigned int count, unsigned int syncs, bool is_thinning)
 	setup.rule_count = is_thinning ? 3 : 0;
 	for (unsigned int round = 0; round < count; round++) {
 		reopen();
-		confirmed_count = 0;
 		if (round % 10 == 0) {
 			assert_int_equal(history_clear(history, &fault), 0);
 			reopen();
 		}
+		note_listed(false);
 		syncs_left = random_below(syncs);
 		crash_and_replay(is_thinning);
 		if (next_mark > MARKS_MAX - 200) {

@@ -60,6 +60,23 @@ static void a_damaged_head_costs_only_what_needs_it(void **state)
 	assert_int_equal(check_points(), 4);
 }
 
+/* Of the newest file, which a crash may have torn, what was durable is told from what was not. */
+static void damage_to_what_was_durable_is_no_torn_end(void **state)
+{
+	fill_bytes(target, sizeof(target), 2);
+	checkpoint();
+	for (unsigned int i = 0; i < 5; i++)
+		write_bytes(0, i * BLOCK, BLOCK, 5);
+	history_close(history);
+	damage("undo-", 2000);
+	open_it();
+	assert_int_equal(check_points(), 0);
+	checkpoint();
+	write_bytes(0, 0, BLOCK, 8);
+	reopen();
+	assert_int_equal(check_points(), 1);
+}
+
 static void a_damaged_index_is_made_again(void **state)
 {
 	five_checkpoints();
@@ -125,6 +142,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_missing_undo_file_costs_only_what_needs_it),
 		TEST(a_damaged_head_costs_only_what_needs_it),
+		TEST(damage_to_what_was_durable_is_no_torn_end),
 		TEST(a_damaged_index_is_made_again),
 		TEST(a_damaged_record_is_told_when_read),
 		TEST(a_damaged_record_found_by_a_merge_costs_only_what_needs_it),

@@ -118,10 +118,86 @@ static void threads_do_not_disturb_each_other(void **state)
 	check_points();
 }
 
+/* What is read is overwritten between a reader's look for a record and its read of the target. */
+static bool is_hooked, is_closed_meanwhile;
+static int read_late(void *context, unsigned int disk, void *data, uint64_t offset, uint32_t length)
+{
+	if (is_hooked) {
+		is_hooked = false; /* for protect comes here as well */
+		write_bytes(disk, offset, length, 8 + 3 * (unsigned int)offset);
+		if (is_closed_meanwhile)
+			assert_int_equal(history_part_switch(history), 0);
+	}
+	memcpy(data, disk_at(target, disk) + offset, length);
+	return 0;
+}
+
+static void a_reader_that_is_overtaken_looks_again(void **state)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		struct history_reader *reader;
+		uint64_t number = checkpoint();
+
+		is_closed_meanwhile = i == 1;
+		history->read = read_late;
+		assert_int_equal(history_reader_open(history, number, NULL, &reader, &fault), 0);
+		is_hooked = true;
+		check_reader(reader, number);
+		assert_false(is_hooked);
+		history_reader_close(reader);
+	}
+}
+
+/* The first call hangs in its read of the old contents; the second wants the same block. */
+static int in_read, may_go_on, has_returned;
+static int read_slowly(void *context, unsigned int disk, void *data, uint64_t offset,
+		       uint32_t length)
+{
+	__atomic_store_n(&in_read, 1, __ATOMIC_SEQ_CST);
+	while (!__atomic_load_n(&may_go_on, __ATOMIC_SEQ_CST))
+		os_sleep_ns(NS_PER_MS);
+	memcpy(data, disk_at(target, disk) + offset, length);
+	return 0;
+}
+
+static void protect_one(void *argument)
+{
+	struct history_extent extent = {0, 3 * BLOCK, BLOCK};
+
+	if (history_protect(history, &extent, 1, NULL) != 0)
+		abort();
+	__atomic_fetch_add(&has_returned, 1, __ATOMIC_SEQ_CST);
+}
+
+static void nobody_overtakes_who_is_still_reading_the_old_contents(void **state)
+{
+	uint64_t number = checkpoint(), deadline_ns;
+	struct os_thread threads[2] = {0};
+
+	history->read = read_slowly;
+	os_thread_start(&threads[0], "first", protect_one, NULL);
+	while (!__atomic_load_n(&in_read, __ATOMIC_SEQ_CST))
+		os_sleep_ns(NS_PER_MS);
+	os_thread_start(&threads[1], "second", protect_one, NULL);
+	deadline_ns = os_monotonic_ns() + 100 * NS_PER_MS; /* time enough to do it wrong */
+	while (os_monotonic_ns() < deadline_ns) {
+		assert_int_equal(__atomic_load_n(&has_returned, __ATOMIC_SEQ_CST), 0);
+		os_sleep_ns(NS_PER_MS);
+	}
+	__atomic_store_n(&may_go_on, 1, __ATOMIC_SEQ_CST);
+	os_thread_join(&threads[0]);
+	os_thread_join(&threads[1]);
+	fill_bytes(target + 3 * BLOCK, BLOCK, 2);
+	history->read = read_target;
+	check_point(number);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
 	const struct CMUnitTest tests[] = {
+		TEST(a_reader_that_is_overtaken_looks_again),
+		TEST(nobody_overtakes_who_is_still_reading_the_old_contents),
 		TEST(threads_do_not_disturb_each_other),
 	};
 	int failed;
