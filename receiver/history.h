@@ -77,7 +77,7 @@ struct history_extent {
 /* Before these ranges are overwritten: the old contents of every block in them that has no record in the open
  * interval are read and made durable. Returns only then. Many extents in one call cost one fdatasync. Nothing
  * to do when no checkpoint is kept. -ENOSPC with nothing protected: the caller may history_drop_oldest, or
- * drop all and go on without. */
+ * history_clear and go on without. After a failed sync every call fails until history_clear. */
 int history_protect(struct history *history, const struct history_extent *extents,
 		    unsigned int count, struct fault *fault);
 
@@ -119,7 +119,8 @@ int history_find(struct history *history, const char *text, struct history_point
 int history_thin(struct history *history, uint64_t now_ns, struct fault *fault);
 /* Drops the oldest kept checkpoint that is not pinned. -ENOENT when there is none. */
 int history_drop_oldest(struct history *history, struct fault *fault);
-/* All of them: the replica begins anew. */
+/* All of them: the replica begins anew, or goes on without. Makes a history usable again whose storage failed. If
+ * this fails, too, the targets must not be overwritten: the checkpoints that are on disk would lack it. */
 int history_clear(struct history *history, struct fault *fault);
 uint64_t history_bytes(struct history *history);
 
@@ -131,7 +132,7 @@ uint64_t history_bytes(struct history *history);
  * reads a block from the target himself and finds its bit clear *afterwards* has the checkpoint's contents; else
  * he asks history_reader_read.
  */
-struct history_reader;
+struct history_reader; /* used by any threads */
 /* map_path NULL: a map in memory, for one's own use. */
 int history_reader_open(struct history *history, uint64_t number, const char *map_path,
 			struct history_reader **ret_reader, struct fault *fault);

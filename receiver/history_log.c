@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The points file: a log of what happened to marks. Its room is allocated beforehand, so that noting that
- * checkpoints are dropped works on a full disk as well, and a sync has no metadata to write. When it is
- * full it is written anew with what there is. A slot that is not valid (torn, damaged) is passed over: what the
+ * checkpoints are dropped works on a full disk as well, and a sync has no metadata to write. Room to drop each
+ * mark there is is always left. When it is full it is written anew with what there is. A slot that is not valid (torn, damaged) is passed over: what the
  * entry said is then judged by the files, see history.c.
  */
 #include <errno.h>
@@ -57,7 +57,7 @@ static int reopen(struct history *history, uint64_t slots, uint64_t used)
 
 int history_log_compact(struct history *history, struct fault *fault)
 {
-	uint64_t slots = 1 + history->mark_count + HISTORY_LOG_SPARE, used = 0;
+	uint64_t slots = 1 + 2 * history->mark_count + HISTORY_LOG_SPARE, used = 0;
 	size_t size = sizeof(struct history_log) + slots * sizeof(struct history_entry);
 	struct history_log *image = calloc(1, size);
 	struct history_entry *entries;
@@ -84,25 +84,49 @@ int history_log_compact(struct history *history, struct fault *fault)
 	return error ? history_failed(history, error, fault) : 0;
 }
 
+/* After a failed sync an entry may be there or not, and nothing may depend on it: a mark that is there after a
+ * crash, and was not known before, lacks what was overwritten since. So the log is written anew, as a new
+ * file, at once; if that fails, too, nothing is protected any more, hence nothing overwritten. */
+static int take_back(struct history *history, int error, struct fault *fault)
+{
+	history->is_log_broken = history_log_compact(history, fault) != 0;
+	if (history->is_log_broken) {
+		os_mutex_lock(&history->lock);
+		history->broken = error;
+		os_mutex_unlock(&history->lock);
+	}
+	return history_failed(history, error, fault);
+}
+
+static int make_room(struct history *history, const struct history_entry *entries,
+		     unsigned int count, struct fault *fault)
+{
+	uint64_t needed = count;
+	int error = 0;
+
+	if (entries[0].kind != HISTORY_LOG_DROP)
+		needed += history->mark_count + 1; /* with the one that may be made now */
+	if (history->is_log_broken || needed > history->log_slots - history->log_used)
+		error = history_log_compact(history, fault);
+	if (error)
+		return error;
+	history->is_log_broken = false;
+	if (count > history->log_slots - history->log_used)
+		return history_failed(history, -EFBIG, fault);
+	return 0;
+}
+
 int history_log_append(struct history *history, const struct history_entry *entries,
 		       unsigned int count, struct fault *fault)
 {
 	size_t size = count * sizeof(*entries);
 	struct history_entry *sealed;
 	ssize_t put;
-	int error = 0;
+	int error;
 
-	if (history->is_log_broken)
-		return history_failed(history, -EIO, fault);
-	while (count > history->log_slots - history->log_used) {
-		uint64_t used = history->log_used;
-
-		error = history_log_compact(history, fault);
-		if (error)
-			return error;
-		if (history->log_used >= used && count > history->log_slots - history->log_used)
-			return history_failed(history, -EFBIG, fault);
-	}
+	error = make_room(history, entries, count, fault);
+	if (error)
+		return error;
 	sealed = malloc(size);
 	if (!sealed)
 		return history_failed(history, -ENOMEM, fault);
@@ -114,11 +138,8 @@ int history_log_append(struct history *history, const struct history_entry *entr
 	free(sealed);
 	if (put != (ssize_t)size)
 		return history_failed(history, put < 0 ? -errno : -ENOSPC, fault);
-	if (fdatasync(history->log_fd) < 0) {
-		error = -errno;
-		history->is_log_broken = true; /* a second sync would mean nothing */
-		return history_failed(history, error, fault);
-	}
+	if (fdatasync(history->log_fd) < 0)
+		return take_back(history, -errno, fault);
 	history->log_used += count;
 	return 0;
 }

@@ -15,7 +15,8 @@ int history_failed(const struct history *history, int error, struct fault *fault
 			 history->folder, strerror(-error));
 }
 
-int history_mark_add(struct history *history, const struct history_mark *mark)
+/* Room for one more. */
+static int reserve(struct history *history)
 {
 	if (history->mark_count == history->mark_room) {
 		unsigned int room = history->mark_room ? history->mark_room * 2 : 64;
@@ -26,8 +27,16 @@ int history_mark_add(struct history *history, const struct history_mark *mark)
 		history->marks = grown;
 		history->mark_room = room;
 	}
-	history->marks[history->mark_count++] = *mark;
 	return 0;
+}
+
+int history_mark_add(struct history *history, const struct history_mark *mark)
+{
+	int error = reserve(history);
+
+	if (!error)
+		history->marks[history->mark_count++] = *mark;
+	return error;
 }
 
 struct history_mark *history_mark_find(struct history *history, uint64_t number)
@@ -89,20 +98,21 @@ static int make_mark(struct history *history, struct history_mark *mark, struct 
 			history->folder, HISTORY_POINTS_MAX);
 	os_mutex_lock(&history->lock);
 	mark->serial = entry.serial = history->part.serial;
+	error = reserve(history); /* before it is noted: what the log has, the list must have */
 	os_mutex_unlock(&history->lock);
+	if (error)
+		return history_failed(history, error, fault);
 	error = history_log_append(history, &entry, 1, fault);
 	if (error)
 		return error;
 	os_mutex_lock(&history->lock);
-	error = history_mark_add(history, mark);
-	if (!error) {
-		history->newest_mark = mark->number;
-		history->interval_serial = mark->serial;
-		if (mark->flags & HISTORY_CONFIRMED)
-			history_mark_confirmed(history, mark->number);
-	}
+	history->marks[history->mark_count++] = *mark;
+	history->newest_mark = mark->number;
+	history->interval_serial = mark->serial;
+	if (mark->flags & HISTORY_CONFIRMED)
+		history_mark_confirmed(history, mark->number);
 	os_mutex_unlock(&history->lock);
-	return error ? history_failed(history, error, fault) : 0;
+	return 0;
 }
 
 int history_mark(struct history *history, uint64_t number, uint64_t time_ns, unsigned int flags,
@@ -286,7 +296,7 @@ int history_drop(struct history *history, const uint64_t *numbers, unsigned int 
 		 struct fault *fault)
 {
 	struct history_entry *entries;
-	int error = 0;
+	int error;
 
 	if (count == 0)
 		return 0;
@@ -295,10 +305,7 @@ int history_drop(struct history *history, const uint64_t *numbers, unsigned int 
 		return history_failed(history, -ENOMEM, fault);
 	for (unsigned int i = 0; i < count; i++)
 		entries[i] = (struct history_entry){.kind = HISTORY_LOG_DROP, .number = numbers[i]};
-	for (unsigned int i = 0; !error && i < count; i += HISTORY_LOG_SPARE)
-		error = history_log_append(
-			history, entries + i,
-			count - i < HISTORY_LOG_SPARE ? count - i : HISTORY_LOG_SPARE, fault);
+	error = history_log_append(history, entries, count, fault);
 	free(entries);
 	if (error)
 		return error;

@@ -136,6 +136,99 @@ static void damaged_points_are_refused_or_passed_over(void **state)
 	open_it();
 }
 
+static int failing_sync; /* how many syncs from now; 0: none fails */
+
+/* Takes the place of libc's. */
+int fdatasync(int fd)
+{
+	if (failing_sync > 0 && --failing_sync == 0) {
+		errno = EIO;
+		return -1;
+	}
+	return 0;
+}
+
+static bool is_fsync_failing;
+int fsync(int fd)
+{
+	errno = EIO;
+	return is_fsync_failing ? -1 : 0;
+}
+
+static void a_failed_sync_of_undo_records_is_final_until_all_is_dropped(void **state)
+{
+	struct history_extent extent = {0, 0, BLOCK};
+
+	five_checkpoints();
+	failing_sync = 1;
+	extent.offset = 60 * BLOCK;
+	assert_int_equal(history_protect(history, &extent, 1, &fault), -EIO);
+	assert_int_equal(history_protect(history, &extent, 1, &fault), -EIO);
+	assert_int_equal(history_mark(history, next_mark, 1, 0, &fault), -EIO);
+	check_points();
+	assert_int_equal(history_clear(history, &fault), 0);
+	write_bytes(0, 60 * BLOCK, BLOCK, 1);
+	checkpoint();
+	write_bytes(0, 60 * BLOCK, BLOCK, 2);
+	reopen();
+	assert_int_equal(check_points(), 1);
+}
+
+static void a_failed_sync_of_the_points_is_no_point(void **state)
+{
+	five_checkpoints();
+	flush_target();
+	failing_sync = 2; /* the part's END, then the points */
+	assert_int_equal(history_mark(history, next_mark, 1, HISTORY_CONFIRMED, &fault), -EIO);
+	assert_int_equal(failing_sync, 0);
+	assert_false(has_point(next_mark));
+	/* Protected in its interval already, so not again: it must not come back. */
+	write_bytes(0, 4 * BLOCK, BLOCK, 50);
+	reopen();
+	assert_false(has_point(next_mark));
+	assert_int_equal(check_points(), 5);
+	failing_sync = 1;
+	assert_int_equal(history_label(history, 1, "mine", &fault), -EIO);
+	assert_int_equal(history_label(history, 1, "mine", &fault), 0);
+	reopen();
+	assert_int_equal(check_points(), 5);
+}
+
+static void points_that_cannot_be_written_stop_what_they_would_have_to_know(void **state)
+{
+	struct history_extent extent = {0, 4 * BLOCK, BLOCK};
+
+	five_checkpoints();
+	failing_sync = 2;
+	is_fsync_failing = true;
+	note_copy(next_mark);
+	assert_int_equal(history_mark(history, next_mark, 1, HISTORY_CONFIRMED, &fault), -EIO);
+	assert_int_equal(history_protect(history, &extent, 1, &fault), -EIO);
+	assert_int_equal(history_clear(history, &fault), -EIO);
+	is_fsync_failing = false;
+	reopen(); /* the mark may be there: nothing was overwritten since */
+	check_points();
+	write_bytes(0, 4 * BLOCK, BLOCK, 50);
+	check_points();
+}
+
+static void the_points_outlive_being_written_anew(void **state)
+{
+	five_checkpoints();
+	for (unsigned int i = 0; i < 2 * HISTORY_LOG_SPARE; i++)
+		assert_int_equal(history_label(history, 1 + i % 5, i % 2 ? "" : "a", &fault) |
+					 history_label(history, 1 + i % 5, "", &fault),
+				 0);
+	assert_int_equal(history_label(history, 4, "here", &fault), 0);
+	assert_true(history->log_slots < 2 * HISTORY_LOG_SPARE);
+	reopen();
+	assert_int_equal(check_points(), 5);
+	assert_int_equal(history_newest_mark(history), 5);
+	assert_int_equal(history_drop_oldest(history, &fault), 0);
+	reopen();
+	assert_int_equal(check_points(), 4);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
@@ -143,6 +236,10 @@ int main(void)
 		TEST(a_missing_undo_file_costs_only_what_needs_it),
 		TEST(a_damaged_head_costs_only_what_needs_it),
 		TEST(damage_to_what_was_durable_is_no_torn_end),
+		TEST(a_failed_sync_of_undo_records_is_final_until_all_is_dropped),
+		TEST(a_failed_sync_of_the_points_is_no_point),
+		TEST(points_that_cannot_be_written_stop_what_they_would_have_to_know),
+		TEST(the_points_outlive_being_written_anew),
 		TEST(a_damaged_index_is_made_again),
 		TEST(a_damaged_record_is_told_when_read),
 		TEST(a_damaged_record_found_by_a_merge_costs_only_what_needs_it),
