@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A capture ring that is far too small for a flood of writes: the stream has gaps, delta passes take over, and streaming
+# begins again by itself when the flood has ended. Not one write is lost, and the guest never waited for us.
+
+. "$(dirname "$0")/../functions.sh"
+requires ROOT BPF LOOP mkfs.ext4 nbdkit jq
+
+make_disk 256M
+make_filesystem ext4 "$LOOP" "$T/source"
+start_receiver
+start_agent web1 "$LOOP" "checkpoint-interval = 200ms" "ring = 256KiB"
+
+is_streaming='[ "$(status web1 .phase)" = streaming ] && [ "$(status web1 .ready)" = true ]'
+gaps()
+{
+	grep -c 'the stream has a gap' "$T/agent-web1.log" || true
+}
+
+wait_for 120 "$is_streaming" "streaming"
+for round in 1 2; do
+	before=$(gaps)
+	for i in $(seq 40); do
+		dd if=/dev/urandom of="$T/source/flood$i" bs=1M count=2 oflag=direct status=none
+		[ "$(gaps)" = "$before" ] || break
+	done
+	wait_for 30 "[ \"\$(gaps)\" -gt $before ]" "a gap ($round)"
+	wait_for 120 "$is_streaming" "streaming after the flood ($round)"
+	say "streaming again after a gap"
+done
+ferry verify web1
+sync -f "$T/source"
+ferry cutover web1 --fence hold --timeout 30
+compare "$LOOP" "$(status web1 '.disks[0].path')" || fail "source and target differ"
