@@ -173,13 +173,13 @@ uint64_t capture_released(const struct capture *capture)
 /* The ring is the kernel's; nobody should be able to damage it. If it is, its writes are lost (I3). */
 static void declare_damaged(struct capture *capture, uint64_t position)
 {
+	suspect_all(capture->set);
 	if (capture->is_damaged)
 		return;
 	capture->is_damaged = true;
 	log_error("the ring of captured writes is damaged at position %" PRIu64
 		  ": all disks will be compared",
 		  position);
-	suspect_all(capture->set);
 }
 
 static bool find_disk(const struct capture *capture, unsigned int slot, unsigned int *ret_disk)
@@ -210,7 +210,9 @@ bool capture_next(struct capture *capture, uint64_t *position, struct capture_re
 		case CAPTURE_FOUND_NOTHING:
 			return false;
 		case CAPTURE_FOUND_DAMAGE:
-			declare_damaged(capture, *position);
+			/* Once: it stays where it is until somebody spills. */
+			if (!capture->is_damaged)
+				declare_damaged(capture, *position);
 			return false;
 		case CAPTURE_FOUND_RECORD:
 			break;
