@@ -56,7 +56,7 @@ cp --sparse=always "$A_FILE" "$T/before.0"
 cp --sparse=always "$B_FILE" "$T/before.1"
 
 say "a counter beside other writes"
-start_process "$T/log.out" capture_ctl -p "$PINS" -r $((128 << 20)) "$A" "$B" -- log "$T/stream"
+start_process "$T/log.out" capture_ctl -p "$PINS" -r $((128 << 20)) "$A" "$B" -- stream "$T/stream"
 READER=$STARTED_PID
 wait_for 60 "grep -q following '$T/log.out'" "the reader of the ring"
 fio --directory="$T/a" --size=8M --time_based --runtime=4 --minimal --randrepeat=0 --rate_iops=1500 \

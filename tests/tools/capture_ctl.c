@@ -9,8 +9,9 @@
  *   status             a line of key=value
  *   follow IMAGE       writes each record to its disk's image (IMAGE.0, IMAGE.1 ...) and releases it, until
  *                      SIGTERM; then what has been produced by then, and ends
- *   log FILE           the same, into a log; holes are read back from the disk and their blocks logged as well.
- *                      FILE.marks: after how many records there was a state that a power cut could have left
+ *   log FILE           the same, into a log: what was captured, and nothing else
+ *   stream FILE        the same; holes are read back from the disk and their blocks logged as well. FILE.marks:
+ *                      after how many records there was a state that a power cut could have left
  *   reread IMAGE       copies what the bits list from the disks to the images, and clears the bits
  *   take               moves dirty bits to todo
  *   settle             waits until the requests on their way have settled
@@ -211,7 +212,7 @@ static void follow(void)
 		if (position < end)
 			os_sleep_ns(2 * NS_PER_MS);
 	}
-	if (log_file && (fclose(log_file) != 0 || fclose(marks_file) != 0))
+	if ((log_file && fclose(log_file) != 0) || (marks_file && fclose(marks_file) != 0))
 		err(2, "log");
 	printf("records=%" PRIu64 " bytes=%" PRIu64 "\n", records, bytes);
 }
@@ -240,13 +241,19 @@ static void settle(void)
 
 static void open_log(const char *name)
 {
+	log_file = fopen(name, "w");
+	if (!log_file)
+		err(2, "log");
+}
+
+static void open_marks(const char *name)
+{
 	char marks_name[4096];
 
 	snprintf(marks_name, sizeof(marks_name), "%s.marks", name);
-	log_file = fopen(name, "w");
 	marks_file = fopen(marks_name, "w");
-	if (!log_file || !marks_file || capture_notes_new(capture, &mark.notes) < 0)
-		err(2, "log");
+	if (!marks_file || capture_notes_new(capture, &mark.notes) < 0)
+		err(2, "marks");
 	copied_holes = capture_holes(capture);
 }
 
@@ -294,6 +301,11 @@ static void run(char **argv)
 			open_images(next(&argv), disk_count);
 			follow();
 		} else if (strcmp(command, "log") == 0) {
+			open_log(next(&argv));
+			follow();
+		} else if (strcmp(command, "stream") == 0) {
+			if (*argv)
+				open_marks(*argv);
 			open_log(next(&argv));
 			follow();
 		} else if (strcmp(command, "reread") == 0) {
