@@ -51,7 +51,8 @@ tracker_writer "${B}p2" "$T/log.p2" 4 direct,buffered,discard,zeroout,merged 60 
 marks_exactly 1 "$T/log.p2" 0
 
 say "a file system's writes: the file is marked, and not much beside it"
-mkfs.ext4 -q "${B}p1"
+# Not lazily: the kernel would write the inode tables whenever it finds the time.
+mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 "${B}p1"
 mount_folder "${B}p1" "$T/mnt"
 sync
 ctl take forget
