@@ -121,7 +121,11 @@ void checkpoint_command(struct replicator *replicator, const struct wire_command
 	struct wire_reply reply = {.id = command->id};
 	struct fault fault = {0};
 	uint64_t number = 0;
-	int error = run(replicator, command, &number, &fault);
+	int error;
+
+	replicator->cutover = command->id; /* other commands wait */
+	error = run(replicator, command, &number, &fault);
+	replicator->cutover = 0;
 
 	if (error) {
 		reply.error = (uint32_t)-error;

@@ -43,8 +43,8 @@ struct replicator {
 	bool is_joined;		/* the stream goes on where the last session left it */
 	uint64_t stream_pause_ns, stream_after_ns; /* back-off after a ring that was full */
 	struct freezer *freezer;		   /* of a source that is fenced: it stays frozen */
-	uint64_t cutover;			   /* the one under way; 0 none */
-	uint64_t fenced;			   /* the cutover we are fenced for; 0 none */
+	uint64_t cutover;     /* the one, or the checkpoint, under way; 0 none */
+	uint64_t fenced;      /* the cutover we are fenced for; 0 none */
 	bool is_fenced_heard; /* and the receiver knows it: there is nothing left to do */
 };
 

@@ -299,6 +299,8 @@ void source_adopt_replica(struct source *source, unsigned int index,
 
 	memory->stage = stage;
 	memory->acked_epoch = epoch;
+	if (memory->opened_epoch < epoch)
+		memory->opened_epoch = epoch; /* killed before one is opened: that is no revert */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	memcpy(memory->replica_id, replica, sizeof(memory->replica_id));
 }

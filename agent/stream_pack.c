@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/stream_internal.h"
+#include "common/log.h"
 
 #define ROOM_WAIT_NS (10 * NS_PER_MS)
 #define FILL_PAUSE_NS                                                                              \
@@ -130,8 +131,10 @@ int stream_say_gap(struct stream *stream, enum capture_hole reason)
 
 	stream->is_consistent = false;
 	stream->mark.is_pending = false;
-	if (reason != CAPTURE_HOLE_NONE)
+	if (reason != CAPTURE_HOLE_NONE) {
+		log_info("gap in the stream: %s", capture_hole_name(reason));
 		status_count_gap(stream->setup.status, capture_hole_name(reason));
+	}
 	return stream_add(stream, &record, NULL);
 }
 

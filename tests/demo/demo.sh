@@ -98,7 +98,7 @@ fact()
 step "Full copy, while it is written"
 deadline=$((SECONDS + 300))
 START_MS=
-while ask && [ "$(fact .phase)" != delta ]; do
+while ask && [[ "$(fact .phase)" != @(delta|catch-up|streaming) ]]; do
 	[ "$SECONDS" -lt "$deadline" ] || fail "no full copy in 5 minutes; phase $(fact .phase): $(fact .last_error)"
 	read -r phase all percent rate sent < <(fact \
 		'"\(.phase) \(.pass_bytes) \(.percent // 0 | floor) \(.rate // 0) \(.sent_bytes // 0)"')
