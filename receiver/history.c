@@ -277,6 +277,7 @@ int history_open(const struct history_setup *setup, struct history **ret_history
 	if (!history)
 		return fault_set(fault, FAULT_RETRY, ENOMEM, "the history %s: out of memory",
 				 setup->folder);
+	os_mutex_init(&history->merge_lock);
 	os_mutex_init(&history->change_lock);
 	os_mutex_init(&history->append_lock);
 	os_mutex_init(&history->lock);
@@ -322,5 +323,6 @@ void history_close(struct history *history)
 	os_mutex_fini(&history->lock);
 	os_mutex_fini(&history->append_lock);
 	os_mutex_fini(&history->change_lock);
+	os_mutex_fini(&history->merge_lock);
 	free(history);
 }

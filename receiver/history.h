@@ -117,7 +117,8 @@ int history_find(struct history *history, const char *text, struct history_point
 /* Thins by the rules and the limit as of now_ns (wall clock). The newest checkpoint stays. Call now and then, from one thread; it may take
  * seconds, during which the other functions go on. */
 int history_thin(struct history *history, uint64_t now_ns, struct fault *fault);
-/* Drops the oldest kept checkpoint that is not pinned. -ENOENT when there is none. */
+/* Drops the oldest kept checkpoint that is not pinned. -ENOENT when there is none. Behind a pinned one it takes as
+ * long as a merge: that is what makes room then. */
 int history_drop_oldest(struct history *history, struct fault *fault);
 /* All of them: the replica begins anew, or goes on without. Makes a history usable again whose storage failed. If
  * this fails, too, the targets must not be overwritten: the checkpoints that are on disk would lack it. */

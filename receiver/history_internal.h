@@ -12,7 +12,7 @@
  *   history_thin.c, history_merge.c   retention
  *   history_reader.c  reading a checkpoint
  *
- * Locks, in this order: change_lock (who changes the points or replaces files; held over I/O), append_lock
+ * Locks, in this order: merge_lock (one merge at a time), change_lock (who changes the points or replaces files; held over I/O), append_lock
  * (who writes to the open part; held over I/O), lock (everything in memory; never held over I/O, page faults
  * of mapped indexes excepted). Closed files do not change; a reference keeps their index mapped. Their path may go
  * at any time: who opens one and gets -ENOENT looks again, since a merged file is there by then.
@@ -89,7 +89,7 @@ struct history {
 	history_read_fn *read;
 	void *context;
 
-	struct os_mutex change_lock;
+	struct os_mutex merge_lock, change_lock;
 	int log_fd;
 	uint64_t log_slots, log_used; /* entries that fit, that are written */
 	bool is_log_broken;

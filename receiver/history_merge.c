@@ -312,12 +312,14 @@ int history_merge(struct history *history, uint64_t now_ns, bool is_everywhere, 
 
 	if (!merge)
 		return history_failed(history, -ENOMEM, fault);
+	os_mutex_lock(&history->merge_lock);
 	while (!error) {
 		memset(merge, 0, sizeof(*merge));
 		if (!find_group(history, now_ns, is_everywhere, merge))
 			break;
 		error = merge_group(history, merge, fault);
 	}
+	os_mutex_unlock(&history->merge_lock);
 	free(merge);
 	return error;
 }

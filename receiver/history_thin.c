@@ -71,38 +71,33 @@ static uint64_t oldest_unpinned(const struct history *history, bool is_newest_ke
 	return is_newest_kept ? 0 : found;
 }
 
-/* Drops one. 1: dropped; 0: none may go. */
-static int drop_one(struct history *history, bool is_newest_kept, bool *ret_is_first,
-		    struct fault *fault)
+/* Drops one. 1: dropped; 0: none may go. Behind a pinned one only a merge makes room; when there is no room for
+ * that, either, it is dropped all the same. */
+static int drop_one(struct history *history, bool is_newest_kept, struct fault *fault)
 {
 	uint64_t number;
+	bool is_first;
 	int error = 0;
 
 	os_mutex_lock(&history->change_lock);
 	number = oldest_unpinned(history, is_newest_kept);
-	*ret_is_first = history->mark_count > 0 && history->marks[0].number == number;
+	is_first = history->mark_count > 0 && history->marks[0].number == number;
 	if (number)
 		error = history_drop(history, &number, 1, fault);
 	os_mutex_unlock(&history->change_lock);
-	return error ? error : number != 0;
+	if (!error && number && !is_first)
+		error = history_merge(history, 0, true, fault);
+	return error && error != -ENOSPC ? error : number != 0;
 }
 
-static int apply_limit(struct history *history, uint64_t now_ns, struct fault *fault)
+static int apply_limit(struct history *history, struct fault *fault)
 {
 	while (history->size_limit_bytes > 0 &&
 	       history_bytes(history) > history->size_limit_bytes) {
-		bool is_first;
-		int dropped = drop_one(history, true, &is_first, fault);
+		int dropped = drop_one(history, true, fault);
 
 		if (dropped <= 0)
 			return dropped;
-		/* Behind a pinned one only a merge makes room. */
-		if (!is_first) {
-			int error = history_merge(history, now_ns, true, fault);
-
-			if (error)
-				return error;
-		}
 	}
 	return 0;
 }
@@ -114,14 +109,13 @@ int history_thin(struct history *history, uint64_t now_ns, struct fault *fault)
 	if (!error)
 		error = history_merge(history, now_ns, false, fault);
 	if (!error)
-		error = apply_limit(history, now_ns, fault);
+		error = apply_limit(history, fault);
 	return error;
 }
 
 int history_drop_oldest(struct history *history, struct fault *fault)
 {
-	bool is_first;
-	int dropped = drop_one(history, false, &is_first, fault);
+	int dropped = drop_one(history, false, fault);
 
 	if (dropped == 0)
 		return fault_set(fault, FAULT_STOP, ENOENT,

@@ -225,6 +225,24 @@ static void the_size_limit_is_kept(void **state)
 	assert_true(check_points() > 3);
 }
 
+static void dropping_behind_a_pinned_one_makes_room(void **state)
+{
+	uint64_t bytes;
+
+	for (unsigned int i = 0; i < 12; i++) {
+		checkpoint();
+		write_bytes(0, 0, 16 * BLOCK, 2 + 3 * i);
+	}
+	assert_int_equal(history_label(history, 1, "mine", &fault), 0);
+	for (unsigned int i = 0; i < 10; i++) {
+		bytes = history_bytes(history);
+		assert_int_equal(history_drop_oldest(history, &fault), 0);
+		assert_true(history_bytes(history) < bytes);
+		check_points();
+	}
+	assert_true(has_point(1) && has_point(12));
+}
+
 static void everything_can_be_cleared(void **state)
 {
 	for (unsigned int i = 0; i < 10; i++) {
@@ -378,6 +396,7 @@ int main(void)
 		TEST(checkpoints_are_found_by_what_people_call_them),
 		TEST(thinning_merges_and_keeps_what_is_left_readable),
 		TEST(the_size_limit_is_kept),
+		TEST(dropping_behind_a_pinned_one_makes_room),
 		TEST(everything_can_be_cleared),
 		TEST(a_full_disk_is_told_and_harms_nothing),
 		TEST(the_map_has_a_bit_for_what_differs),
