@@ -77,7 +77,8 @@ BPF_SRC := $(wildcard agent/bpf/*.bpf.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 SKELETONS := $(patsubst agent/bpf/%.bpf.c,$(BUILD)/bpf/%.skel.h,$(BPF_SRC))
 
-VIEW_PLUGIN := $(BUILD)/nbdkit-blkferry-plugin.so
+# Empty: do not build it (nbdkit loads it, so it cannot be static).
+VIEW_PLUGIN ?= $(BUILD)/nbdkit-blkferry-plugin.so
 PROGRAMS := $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(BUILD)/blkferry $(VIEW_PLUGIN)
 
 all: $(PROGRAMS)
@@ -117,10 +118,12 @@ $(BUILD)/obj-pic/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out $(SANFLAGS),$(ALL_CFLAGS)) -fPIC -c -o $@ $<
 
+ifneq ($(VIEW_PLUGIN),)
 $(VIEW_PLUGIN): $(call pic,$(VIEW_PLUGIN_SRC) receiver/target_nbd_connect.c common/fault.c \
 		common/os_clock.c common/os_thread.c)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(filter-out $(SANFLAGS),$(ALL_LDFLAGS)) -shared -o $@ $^ $(call pkg,--libs,libnbd)
+endif
 
 # The BPF programs: one object, turned into a header that the agent embeds.
 $(BUILD)/bpf/%.bpf.o: agent/bpf/%.bpf.c $(wildcard agent/bpf/*.h)
@@ -246,8 +249,10 @@ install: all
 		$(addprefix $(DESTDIR)$(MANDIR)/man,1 5 7 8) $(DESTDIR)$(SYSCONFDIR)/blkferry
 	install -m 755 $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(DESTDIR)$(SBINDIR)
 	install -m 755 $(BUILD)/blkferry $(DESTDIR)$(BINDIR)
+ifneq ($(VIEW_PLUGIN),)
 	install -d $(DESTDIR)$(LIBDIR)
 	install -m 755 $(VIEW_PLUGIN) $(DESTDIR)$(LIBDIR)
+endif
 	install -m 644 packaging/systemd/*.service $(DESTDIR)$(UNITDIR)
 	sed -i 's|/usr/sbin/|$(SBINDIR)/|' $(DESTDIR)$(UNITDIR)/blkferry-agent.service \
 		$(DESTDIR)$(UNITDIR)/blkferry-receiver.service
@@ -262,6 +267,7 @@ install: all
 	for n in 1 5 7 8; do install -m 644 packaging/man/*.$$n $(DESTDIR)$(MANDIR)/man$$n || exit 1; done
 	install -m 644 README.md NEWS LICENSE $(DESTDIR)$(DOCDIR)
 	install -m 644 packaging/examples/*.ini $(DESTDIR)$(DOCDIR)/examples
+	install -m 755 packaging/examples/test-boot-qemu $(DESTDIR)$(DOCDIR)/examples
 	for f in agent.ini receiver.ini; do \
 		[ -e $(DESTDIR)$(SYSCONFDIR)/blkferry/$$f ] || \
 		install -m 644 packaging/examples/$$f $(DESTDIR)$(SYSCONFDIR)/blkferry || exit 1; done

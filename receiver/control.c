@@ -3,7 +3,6 @@
 #include "receiver/control.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 #include "common/os_file.h"
 #include "receiver/cli/exit_codes.h"
 #include "receiver/control_internal.h"
+#include "receiver/group.h"
 
 #define REQUEST_MAX 4096
 #define CLIENTS_MAX 64
@@ -146,6 +146,14 @@ static void run_request(struct control_client *client, json_t *request)
 		control_verify(client, machine, request);
 	else if (strcmp(command, "remove") == 0)
 		control_remove(client, machine, request);
+	else if (strcmp(command, "view") == 0)
+		control_view(client, machine, request);
+	else if (strcmp(command, "view-list") == 0)
+		control_view_list(client, machine);
+	else if (strcmp(command, "view-stop") == 0)
+		control_view_stop(client, machine, request);
+	else if (strcmp(command, "test-boot") == 0)
+		control_test_boot(client, machine, request);
 	else
 		control_order(client, machine, command, request);
 }
@@ -243,22 +251,6 @@ static void accept_clients(void *argument)
 	}
 }
 
-/* The socket's group may use it; when there is no such group, only its owner. */
-static void give_to_group(const char *path, const char *group)
-{
-	struct group *entry = getgrnam(group);
-
-	if (!entry || chown(path, (uid_t)-1, entry->gr_gid)) {
-		log_info("only root may use the control socket: there is no group '%s', or this "
-			 "user "
-			 "may not give files to it",
-			 group);
-		(void)chmod(path, 0600);
-		return;
-	}
-	(void)chmod(path, 0660);
-}
-
 static int listen_at(struct control *control, const char *path, struct fault *fault)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -302,7 +294,10 @@ int control_start(struct machines *machines, struct control **ret_control, struc
 	os_cond_init(&control->changed);
 	error = listen_at(control, options->control_socket, fault);
 	if (!error) {
-		give_to_group(options->control_socket, options->control_group);
+		if (group_give(options->control_socket, options->control_group, 0660))
+			log_info("only root may use the control socket: there is no group '%s', or "
+				 "this user may not give files to it",
+				 options->control_group);
 		if (os_thread_start(&control->acceptor, "control", accept_clients, control))
 			error = fault_set(fault, FAULT_STOP, EAGAIN, "cannot start a thread");
 	}

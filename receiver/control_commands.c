@@ -14,6 +14,7 @@
 #include "receiver/rewind.h"
 #include "receiver/session.h"
 #include "receiver/target.h"
+#include "receiver/view.h"
 
 #define ORDER_TIMEOUT_NS (60 * NS_PER_S)
 #define END_TIMEOUT_NS	 (60 * NS_PER_S)
@@ -232,6 +233,7 @@ void control_remove(struct control_client *client, struct machine *machine, json
 	error = os_folder_remove(path);
 	if (!error)
 		error = end_session(machine);
+	view_forbid(machine);
 	for (unsigned int i = 0; !error && i < machine->slot_count; i++) {
 		char name[PKI_NAME_MAX + 16];
 
@@ -256,6 +258,7 @@ void control_remove(struct control_client *client, struct machine *machine, json
 	machine->has_started = false;
 	memset(&machine->status, 0, sizeof(machine->status));
 	os_mutex_unlock(&machine->lock);
+	view_allow(machine);
 	log_info("%s was removed", machine->name);
 	control_send_result(client,
 			    json_pack("{s:s}", "text",

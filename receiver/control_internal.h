@@ -38,5 +38,10 @@ void control_order(struct control_client *client, struct machine *machine, const
 		   json_t *request);
 void control_verify(struct control_client *client, struct machine *machine, json_t *request);
 void control_remove(struct control_client *client, struct machine *machine, json_t *request);
+/* control_view.c */
+void control_view(struct control_client *client, struct machine *machine, json_t *request);
+void control_view_list(struct control_client *client, struct machine *machine);
+void control_view_stop(struct control_client *client, struct machine *machine, json_t *request);
+void control_test_boot(struct control_client *client, struct machine *machine, json_t *request);
 
 #endif

@@ -12,6 +12,7 @@
 #include "common/units.h"
 #include "receiver/rewind.h"
 #include "receiver/start.h"
+#include "receiver/view.h"
 
 #define CLOSE_NS (60 * NS_PER_S)
 #define DRAIN_NS                                                                                   \
@@ -306,6 +307,8 @@ void cutover_start_target(struct machines *machines, struct machine *machine)
 	os_mutex_unlock(&machine->lock);
 	if (!is_due)
 		return;
+	/* The machine that starts writes to the targets, and nobody keeps what it overwrites. */
+	view_forbid(machine);
 	error = rewind_before_start(machines, machine, &fault);
 	if (!error)
 		error = await_closed(machine, &fault);

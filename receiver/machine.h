@@ -29,6 +29,7 @@
 
 struct session;
 struct replica;
+struct view;
 
 enum machine_state {
 	MACHINE_REPLICATING = 1,
@@ -91,6 +92,8 @@ struct machine {
 	bool is_ending;		  /* that session is being taken down */
 	struct replica *replica;  /* while somebody holds it (receiver/replica.h) */
 	bool is_replica_changing; /* it is being opened or closed */
+	struct view *views;	  /* receiver/view.h */
+	bool refuses_views;
 	struct wire_status status;
 	uint64_t status_ns;
 	uint64_t capture_rate; /* captured bytes a second, between the last two */

@@ -12,6 +12,9 @@
  *                                flush, have.c, ACK ◀───────────┘
  *
  *   blkferry (CLI) ──unix socket──▶ control*.c ──▶ machine.c (state), session (commands), start.c
+ *
+ *   NBD client ──▶ nbdkit + view_plugin/ ─┬─▶ target
+ *                                         └─unix socket──▶ view_socket.c ──▶ history.c   (view.c)
  */
 #include <errno.h>
 #include <getopt.h>
@@ -29,6 +32,7 @@
 #include "receiver/machine.h"
 #include "receiver/options.h"
 #include "receiver/server.h"
+#include "receiver/view.h"
 
 static const char usage[] =
 	"usage: blkferry-receiver init [OPTIONS]     make the certificates, once\n"
@@ -97,8 +101,10 @@ static int serve(const struct receiver_options *options, struct fault *fault)
 		error = machines_load(options, &machines, fault);
 	if (!error)
 		error = server_start(machines, &server, fault);
-	if (!error)
+	if (!error) {
+		view_clean(options);
 		error = control_start(machines, &control, fault);
+	}
 	if (!error) {
 		log_info("listening on port %u, control socket %s", server_port(server),
 			 options->control_socket);
@@ -107,6 +113,8 @@ static int serve(const struct receiver_options *options, struct fault *fault)
 		(void)os_notify("STOPPING=1");
 	}
 	server_stop(server);
+	if (machines)
+		view_forbid_all(machines); /* test boots end with their views */
 	control_stop(control);
 	machines_free(machines);
 	return error;

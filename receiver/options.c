@@ -15,6 +15,7 @@
 #include "receiver/target.h"
 
 #define START_TIMEOUT_NS   (600 * NS_PER_S)
+#define TEST_TIMEOUT_NS	   (300 * NS_PER_S)
 #define JOURNAL_SIZE	   (20ull << 30)
 #define JOURNAL_SIZE_LEAST (16ull << 20)
 #define RETENTION	   "5m:1s, 1h:1m, 24h:10m, 7d:1h"
@@ -49,6 +50,10 @@ static const struct config_key keys[] = {
 	MACHINE_KEY("start-timeout", CONFIG_DURATION, start_timeout_ns),
 	MACHINE_KEY("journal-size", CONFIG_BYTES, journal_size_bytes, .least = JOURNAL_SIZE_LEAST),
 	MACHINE_KEY("retention", CONFIG_STRING, retention),
+	MACHINE_KEY("test-start-command", CONFIG_STRING, test_start_command),
+	MACHINE_KEY("check-command", CONFIG_STRING, check_command),
+	MACHINE_KEY("test-stop-command", CONFIG_STRING, test_stop_command),
+	MACHINE_KEY("test-timeout", CONFIG_DURATION, test_timeout_ns),
 	DISK_KEY(0),
 	DISK_KEY(1),
 	DISK_KEY(2),
@@ -81,6 +86,7 @@ static struct machine_options *find_or_add(struct receiver_options *options, con
 	machine = &options->machines[options->machine_count++];
 	strcpy(machine->name, name); /* pki_name_is_valid checked its length */
 	machine->start_timeout_ns = START_TIMEOUT_NS;
+	machine->test_timeout_ns = TEST_TIMEOUT_NS;
 	return machine;
 }
 
@@ -164,6 +170,9 @@ void options_fini(struct receiver_options *options)
 			free(options->machines[i].disks[k]);
 		free(options->machines[i].start_command);
 		free(options->machines[i].retention);
+		free(options->machines[i].test_start_command);
+		free(options->machines[i].check_command);
+		free(options->machines[i].test_stop_command);
 	}
 	free(options->machines);
 	options->machines = NULL;

@@ -20,6 +20,10 @@ struct machine_options {
 	uint64_t start_timeout_ns;
 	uint64_t journal_size_bytes; /* 0: as [receiver] says */
 	char *retention;	     /* NULL: as [receiver] says */
+	char *test_start_command;    /* test_boot.h */
+	char *check_command;
+	char *test_stop_command;
+	uint64_t test_timeout_ns;
 };
 
 struct receiver_options {

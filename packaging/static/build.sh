@@ -19,7 +19,7 @@ tar -C "$work" -xf "$archive"
 name=$(basename "$archive" .tar.gz)
 cd "$work/$name"
 make -j"${JOBS:-$(nproc)}" BUILD=build CC=musl-cc LDFLAGS=-static PKG_CONFIG='pkg-config --static' PREFIX=/usr/local \
-	UNITDIR=/etc/systemd/system ZSHCOMPDIR=/usr/local/share/zsh/site-functions DESTDIR="$work/root" install \
+	UNITDIR=/etc/systemd/system ZSHCOMPDIR=/usr/local/share/zsh/site-functions DESTDIR="$work/root" VIEW_PLUGIN= install \
 	CFLAGS="-O2 -g -include packaging/static/musl_compat.h -ffile-prefix-map=$PWD=." >"$out/build.log" 2>&1 || {
 	tail -n 60 "$out/build.log"
 	echo "static: the programs cannot be built: $out/build.log"

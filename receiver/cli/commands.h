@@ -16,6 +16,8 @@ int cli_points(int argc, char **argv);
 int cli_checkpoint(int argc, char **argv);
 int cli_rollback(int argc, char **argv);
 int cli_remove(int argc, char **argv);
+int cli_view(int argc, char **argv);
+int cli_test_boot(int argc, char **argv);
 
 /* The names of the receiver's machines, for completion; nothing when it does not answer at once. words
  * may have a --socket in it. */
@@ -27,5 +29,8 @@ int cli_usage(const char *usage, int option);
 void cli_print_machine(const json_t *machine);
 /* One line of progress: "web1: full 43.1 %, 12.3 GiB left, 112 MiB/s, 1 min 52 s". */
 void cli_progress_line(const json_t *machine, char *ret_text, size_t size);
+
+/* A checkpoint: "#81 of 2026-11-21 14:03:07.000, before upgrade". */
+void cli_format_point(const json_t *point, char *ret_text, size_t size);
 
 #endif

@@ -12,6 +12,7 @@ enum exit_code {
 	EXIT_CODE_NOT_READY = 5,   /* not now: not connected, not ready, paused, busy */
 	EXIT_CODE_DIFFERS = 6,	   /* verify found differences */
 	EXIT_CODE_UNFENCED = 7,	   /* committed, but the source has not said that it is fenced */
+	EXIT_CODE_TEST_FAILED = 8, /* test-boot: the check-command did not succeed in time */
 };
 
 #endif

@@ -25,6 +25,8 @@ static const struct cli_command commands[] = {
 	{"points", cli_points, "list the checkpoints that can be gone back to"},
 	{"checkpoint", cli_checkpoint, "make one now, and name it"},
 	{"rollback", cli_rollback, "make the replica what it was at a checkpoint"},
+	{"view", cli_view, "look at a checkpoint: serve or mount its disks"},
+	{"test-boot", cli_test_boot, "see whether a machine starts from a checkpoint"},
 	{"remove", cli_remove, "forget a machine and its replica"},
 };
 

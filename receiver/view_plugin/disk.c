@@ -10,6 +10,7 @@
  */
 #include "receiver/view_plugin/disk.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -140,6 +141,7 @@ static int ask_receiver(struct view_disk *disk, char *data, uint64_t offset, uin
 	char *bounce;
 	int error;
 
+	assert(first < end);
 	if (from == first && until == end)
 		return link_read(disk->link, data + (from - offset), first, (uint32_t)(end - first),
 				 fault);

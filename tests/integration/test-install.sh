@@ -23,7 +23,8 @@ for file in usr/local/share/man/man{1/blkferry.1,8/blkferry-agent.8,8/blkferry-r
 	usr/local/lib/tmpfiles.d/blkferry-agent.conf usr/local/lib/systemd/system-preset/90-blkferry-{agent,receiver}.preset \
 	usr/local/share/{bash-completion/completions/,zsh/vendor-completions/_}blkferry{,-agent,-receiver} \
 	usr/local/share/fish/vendor_completions.d/blkferry{,-agent,-receiver}.fish \
-	usr/local/share/doc/blkferry/{README.md,NEWS,LICENSE,examples/agent.ini,examples/receiver.ini}; do
+	usr/local/share/doc/blkferry/{README.md,NEWS,LICENSE,examples/agent.ini,examples/receiver.ini} \
+	usr/local/share/doc/blkferry/examples/test-boot-qemu usr/local/lib/blkferry/nbdkit-blkferry-plugin.so; do
 	[ -s "$root/$file" ] || fail "$file is missing"
 done
 for unit in agent receiver; do
@@ -53,7 +54,7 @@ while read -r section program commands; do
 		grep -oE -- '--[a-z][a-z-]+' | sort -u >"$T/$program.page"
 	diff -u "$T/$program.help" "$T/$program.page" || fail "$program"
 done <<'END'
-1 blkferry status token pause verify cutover remove
+1 blkferry status token pause verify cutover points checkpoint rollback view test-boot remove
 8 blkferry-agent run enroll disks forget
 8 blkferry-receiver init run
 END
