@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A program that relies on the order of its writes: it appends record N to log A and fsyncs it, then record N to log
- * B and fsyncs it, then says N (a line on standard output), and so on. After a power cut at any moment log A holds
+ * B and fsyncs it, then says N and the wall clock (ns since 1970, a line on standard output), and so on. After a power cut at any moment log A holds
  * as many records as B or one more, whole and in their order, and all that were said.
  *
  * Usage: counters run A B [SECONDS]      until SIGTERM, or for so long
@@ -66,12 +66,14 @@ static int run(char **paths, unsigned int seconds)
 	int a = open_log(paths[0], O_RDWR | O_CREAT | O_TRUNC);
 	int b = open_log(paths[1], O_RDWR | O_CREAT | O_TRUNC);
 	time_t end = time(NULL) + (time_t)seconds;
+	struct timespec now;
 
 	sigaction(SIGTERM, &action, NULL);
 	for (uint64_t number = 1; !is_ending && (!seconds || time(NULL) < end); number++) {
 		append(a, paths[0], number);
 		append(b, paths[1], number);
-		printf("%" PRIu64 "\n", number);
+		clock_gettime(CLOCK_REALTIME, &now);
+		printf("%" PRIu64 " %lld%09ld\n", number, (long long)now.tv_sec, now.tv_nsec);
 		fflush(stdout);
 	}
 	return 0;
