@@ -136,6 +136,8 @@ static void run_request(struct control_client *client, json_t *request)
 		send_status(client, machine);
 	else if (strcmp(command, "cutover") == 0)
 		control_cutover(client, machine, request);
+	else if (strcmp(command, "xcp-create") == 0)
+		control_xcp_create(client, machine, request);
 	else if (strcmp(command, "verify") == 0)
 		control_verify(client, machine, request);
 	else if (strcmp(command, "remove") == 0)

@@ -8,6 +8,7 @@
 #include "receiver/cli/exit_codes.h"
 #include "receiver/control_internal.h"
 #include "receiver/cutover.h"
+#include "receiver/xapi/xcp.h"
 
 #define TICK_NS	    (200 * NS_PER_MS)
 #define UNFENCED_NS (15 * NS_PER_S) /* how long a source may take to come back and say FENCED */
@@ -166,7 +167,8 @@ void control_cutover(struct control_client *client, struct machine *machine, jso
 		run_source_is_dead(client, machine);
 		return;
 	}
-	if (cutover_start(machine, &cutover, &fault)) {
+	if (xcp_check(client->machines, machine, &fault) ||
+	    cutover_start(machine, &cutover, &fault)) {
 		control_send_error(client, exit_code_of(fault.error), "%s", fault.text);
 		return;
 	}

@@ -26,6 +26,8 @@ bool control_is_gone(const struct control_client *client);
 json_t *control_machine_to_json(struct machine *machine);
 /* control_cutover.c */
 void control_cutover(struct control_client *client, struct machine *machine, json_t *request);
+/* control_xcp.c: xcp-create */
+void control_xcp_create(struct control_client *client, struct machine *machine, json_t *request);
 /* control_commands.c: pause, resume, limit, verify, remove, token */
 void control_token(struct control_client *client, const char *name, json_t *request);
 void control_order(struct control_client *client, struct machine *machine, const char *command,

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/os_clock.h"
 #include "receiver/target.h"
+#include "receiver/xapi/xcp.h"
 
 #define START_TIMEOUT_NS (600 * NS_PER_S)
 
@@ -22,6 +23,11 @@ static const char *const level_names[] = {"error", "warning", "info", "debug", N
 		.section = "receiver", .name = (key), .type = (kind),                              \
 		.offset = offsetof(struct receiver_options, field), ##__VA_ARGS__                  \
 	}
+#define XCP_KEY_OF(key, kind, field, ...)                                                          \
+	{                                                                                          \
+		.section = "xcp", .name = (key), .type = (kind),                                   \
+		.offset = offsetof(struct receiver_options, field), ##__VA_ARGS__                  \
+	}
 #define MACHINE_KEY(key, kind, field)                                                              \
 	{                                                                                          \
 		.section = "machine *", .name = (key), .type = (kind),                             \
@@ -29,6 +35,8 @@ static const char *const level_names[] = {"error", "warning", "info", "debug", N
 	}
 
 #define DISK_KEY(n) MACHINE_KEY("disk" #n, CONFIG_STRING, disks[n])
+
+static const char *const attach_names[] = {"helper", "dom0", "dom0-nbd", NULL};
 
 static const struct config_key keys[] = {
 	KEY("listen", CONFIG_STRING, listen),
@@ -39,6 +47,12 @@ static const struct config_key keys[] = {
 	KEY("token-lifetime", CONFIG_DURATION, token_lifetime_ns),
 	KEY("certificate-days", CONFIG_NUMBER, certificate_days, .least = 1, .most = 36500),
 	KEY("log-level", CONFIG_CHOICE, log_level, .choices = level_names),
+	XCP_KEY_OF("host", CONFIG_STRING, xcp_host),
+	XCP_KEY_OF("user", CONFIG_STRING, xcp_user),
+	XCP_KEY_OF("password-file", CONFIG_STRING, xcp_password_file),
+	XCP_KEY_OF("fingerprint", CONFIG_STRING, xcp_fingerprint),
+	XCP_KEY_OF("ca-file", CONFIG_STRING, xcp_ca_file),
+	XCP_KEY_OF("attach", CONFIG_CHOICE, xcp_attach, .choices = attach_names),
 	MACHINE_KEY("start-command", CONFIG_STRING, start_command),
 	MACHINE_KEY("start-timeout", CONFIG_DURATION, start_timeout_ns),
 	DISK_KEY(0),
@@ -102,7 +116,8 @@ static int check_values(const char *path, const struct receiver_options *options
 	char address[256];
 	uint16_t port;
 
-	return options_split_listen(options->listen, address, sizeof(address), &port, fault)
+	return options_split_listen(options->listen, address, sizeof(address), &port, fault) ||
+			       xcp_check_options(options, fault)
 		       ? fault_prefix(fault, "%s", path)
 		       : 0;
 }
@@ -118,6 +133,7 @@ int options_read(const char *path, struct receiver_options *ret_options, struct 
 		.token_lifetime_ns = 3600 * NS_PER_S,
 		.certificate_days = 3650,
 		.log_level = LOG_LEVEL_INFO,
+		.xcp_attach = XCP_ATTACH_HELPER,
 	};
 	int error = 0;
 

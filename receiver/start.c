@@ -17,6 +17,7 @@
 
 #include "common/log.h"
 #include "common/os_clock.h"
+#include "receiver/xapi/xcp.h"
 
 #define VARIABLES_MAX (16 + 4 * WIRE_DISKS_MAX)
 #define VARIABLE_SIZE 384
@@ -140,8 +141,9 @@ int start_run(struct machines *machines, struct machine *machine, struct fault *
 	int ends[2], status = 0, error;
 	pid_t pid;
 
-	if (!options || !options->start_command)
-		return 0;
+	error = xcp_start(machines, machine, fault);
+	if (error || !options || !options->start_command)
+		return error;
 	if (pipe2(ends, O_CLOEXEC))
 		return fault_set(fault, FAULT_STOP, errno, "start-command: %s", strerror(errno));
 	fill_variables(machine, &variables);

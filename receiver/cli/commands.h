@@ -13,6 +13,7 @@ int cli_order(int argc, char **argv); /* pause, resume, limit */
 int cli_verify(int argc, char **argv);
 int cli_cutover(int argc, char **argv);
 int cli_remove(int argc, char **argv);
+int cli_xcp(int argc, char **argv);
 
 /* The names of the receiver's machines, for completion; nothing when it does not answer at once. words
  * may have a --socket in it. */

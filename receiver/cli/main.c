@@ -22,6 +22,7 @@ static const struct cli_command commands[] = {
 	{"verify", cli_verify, "compare source and replica by digest, live"},
 	{"cutover", cli_cutover,
 	 "freeze, ship the rest, certify, fence the source, start the target"},
+	{"xcp", cli_xcp, "make a machine's disks and VM in an XCP-ng pool"},
 	{"remove", cli_remove, "forget a machine and its replica"},
 };
 
