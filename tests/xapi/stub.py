@@ -248,7 +248,8 @@ def main():
     args = parser.parse_args()
     Handler.api = Api(args)
     if args.unix:
-        server = UnixServer(args.unix, Handler)
+        server = UnixServer(args.unix + ".new", Handler)
+        os.rename(args.unix + ".new", args.unix)  # it listens by now
     else:
         server = Server(("127.0.0.1", args.port or 0), Handler)
     if args.certificate:
