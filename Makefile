@@ -69,7 +69,7 @@ RECEIVER_LDLIBS = $(call pkg,--libs,$(RECEIVER_LIBS)) $(COMMON_LDLIBS)
 
 # Every .c file of a folder belongs to that folder's program.
 COMMON_SRC := $(wildcard common/*.c)
-AGENT_SRC := $(wildcard agent/*.c agent/linux/*.c agent/cli/*.c)
+AGENT_SRC := $(wildcard agent/*.c agent/linux/*.c agent/linux/check/*.c agent/cli/*.c)
 RECEIVER_SRC := $(wildcard receiver/*.c receiver/xapi/*.c)
 VIEW_PLUGIN_SRC := $(wildcard receiver/view_plugin/*.c)
 CLI_SRC := $(wildcard receiver/cli/*.c)

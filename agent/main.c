@@ -23,6 +23,7 @@ static const struct cli_command commands[] = {
 	{"run", cli_run, "replicate this machine (what the service runs)"},
 	{"enroll", cli_enroll, "get this machine's certificate from a receiver, with a token"},
 	{"disks", cli_disks, "show which disks would be replicated, and why"},
+	{"check", cli_check, "look whether this system would start on the target's hardware"},
 	{"forget", cli_forget, "end write tracking after the agent was stopped"},
 };
 

@@ -17,10 +17,10 @@ zlib1g-dev libssl-dev liblz4-dev libzstd-dev liburing-dev libinih-dev libxxhash-
 libnbd-dev nbdkit nbdkit-plugin-dev libcurl4-openssl-dev"
 tests="libcmocka-dev libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck
 libnbd-bin fuse3 qemu-utils fio faketime jq mount util-linux fdisk iproute2 procps e2fsprogs
-xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db mandoc"
+xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db mandoc busybox-static strace"
 packages="debhelper dpkg-dev fakeroot lintian debootstrap musl-tools rpm rpmlint cpio autoconf automake
 libtool zsh fish"
-vm="qemu-system-x86 busybox-static cpio xz-utils zstd kmod"
+vm="qemu-system-x86 busybox-static cpio xz-utils zstd kmod debootstrap"
 xo="python3-os-xenapi"
 # Node.js that came from elsewhere will do.
 command -v npm >/dev/null || xo="$xo nodejs npm"

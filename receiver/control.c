@@ -142,6 +142,8 @@ static void run_request(struct control_client *client, json_t *request)
 		control_checkpoint(client, machine, request);
 	else if (strcmp(command, "rollback") == 0)
 		control_rollback(client, machine, request);
+	else if (strcmp(command, "xcp-create") == 0)
+		control_xcp_create(client, machine, request);
 	else if (strcmp(command, "verify") == 0)
 		control_verify(client, machine, request);
 	else if (strcmp(command, "remove") == 0)

@@ -9,6 +9,7 @@
 #include "receiver/control_internal.h"
 #include "receiver/cutover.h"
 #include "receiver/rewind.h"
+#include "receiver/xapi/xcp.h"
 
 #define TICK_NS	    (200 * NS_PER_MS)
 #define UNFENCED_NS (15 * NS_PER_S) /* how long a source may take to come back and say FENCED */
@@ -174,7 +175,8 @@ void control_cutover(struct control_client *client, struct machine *machine, jso
 		run_source_is_dead(client, machine, cutover.point);
 		return;
 	}
-	if (cutover_start(machine, &cutover, &fault)) {
+	if (xcp_check(client->machines, machine, &fault) ||
+	    cutover_start(machine, &cutover, &fault)) {
 		control_send_error(client, exit_code_of(fault.error), "%s", fault.text);
 		return;
 	}

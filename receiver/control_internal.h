@@ -32,6 +32,8 @@ void control_cutover(struct control_client *client, struct machine *machine, jso
 void control_points(struct control_client *client, struct machine *machine);
 void control_checkpoint(struct control_client *client, struct machine *machine, json_t *request);
 void control_rollback(struct control_client *client, struct machine *machine, json_t *request);
+/* control_xcp.c: xcp-create */
+void control_xcp_create(struct control_client *client, struct machine *machine, json_t *request);
 /* control_commands.c: pause, resume, limit, verify, remove, token */
 void control_token(struct control_client *client, const char *name, json_t *request);
 void control_order(struct control_client *client, struct machine *machine, const char *command,

@@ -11,6 +11,8 @@
  *                                session_data.c:        target.c ─▶ target_nbd.c, _file.c, _auto.c
  *                                flush, have.c, ACK ◀───────────┘
  *
+ *                                          target_xcp.c ─▶ xapi/xcp_*.c: VDIs of an XCP-ng pool, attached here
+ *
  *   blkferry (CLI) ──unix socket──▶ control*.c ──▶ machine.c (state), session (commands), start.c
  *
  *   NBD client ──▶ nbdkit + view_plugin/ ─┬─▶ target
@@ -33,6 +35,7 @@
 #include "receiver/options.h"
 #include "receiver/server.h"
 #include "receiver/view.h"
+#include "receiver/xapi/xcp.h"
 
 static const char usage[] =
 	"usage: blkferry-receiver init [OPTIONS]     make the certificates, once\n"
@@ -99,6 +102,8 @@ static int serve(const struct receiver_options *options, struct fault *fault)
 	error = lock_state(options, fault);
 	if (!error)
 		error = machines_load(options, &machines, fault);
+	if (!error)
+		xcp_init(options);
 	if (!error)
 		error = server_start(machines, &server, fault);
 	if (!error) {

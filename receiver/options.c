@@ -13,6 +13,7 @@
 #include "common/os_clock.h"
 #include "receiver/retention.h"
 #include "receiver/target.h"
+#include "receiver/xapi/xcp.h"
 
 #define START_TIMEOUT_NS   (600 * NS_PER_S)
 #define TEST_TIMEOUT_NS	   (300 * NS_PER_S)
@@ -27,6 +28,11 @@ static const char *const level_names[] = {"error", "warning", "info", "debug", N
 		.section = "receiver", .name = (key), .type = (kind),                              \
 		.offset = offsetof(struct receiver_options, field), ##__VA_ARGS__                  \
 	}
+#define XCP_KEY_OF(key, kind, field, ...)                                                          \
+	{                                                                                          \
+		.section = "xcp", .name = (key), .type = (kind),                                   \
+		.offset = offsetof(struct receiver_options, field), ##__VA_ARGS__                  \
+	}
 #define MACHINE_KEY(key, kind, field, ...)                                                         \
 	{                                                                                          \
 		.section = "machine *", .name = (key), .type = (kind),                             \
@@ -34,6 +40,8 @@ static const char *const level_names[] = {"error", "warning", "info", "debug", N
 	}
 
 #define DISK_KEY(n) MACHINE_KEY("disk" #n, CONFIG_STRING, disks[n])
+
+static const char *const attach_names[] = {"helper", "dom0", "dom0-nbd", NULL};
 
 static const struct config_key keys[] = {
 	KEY("listen", CONFIG_STRING, listen),
@@ -46,6 +54,12 @@ static const struct config_key keys[] = {
 	KEY("journal-size", CONFIG_BYTES, journal_size_bytes, .least = JOURNAL_SIZE_LEAST),
 	KEY("retention", CONFIG_STRING, retention),
 	KEY("log-level", CONFIG_CHOICE, log_level, .choices = level_names),
+	XCP_KEY_OF("host", CONFIG_STRING, xcp_host),
+	XCP_KEY_OF("user", CONFIG_STRING, xcp_user),
+	XCP_KEY_OF("password-file", CONFIG_STRING, xcp_password_file),
+	XCP_KEY_OF("fingerprint", CONFIG_STRING, xcp_fingerprint),
+	XCP_KEY_OF("ca-file", CONFIG_STRING, xcp_ca_file),
+	XCP_KEY_OF("attach", CONFIG_CHOICE, xcp_attach, .choices = attach_names),
 	MACHINE_KEY("start-command", CONFIG_STRING, start_command),
 	MACHINE_KEY("start-timeout", CONFIG_DURATION, start_timeout_ns),
 	MACHINE_KEY("journal-size", CONFIG_BYTES, journal_size_bytes, .least = JOURNAL_SIZE_LEAST),
@@ -127,7 +141,7 @@ static int check_values(const char *path, const struct receiver_options *options
 	uint16_t port;
 
 	if (options_split_listen(options->listen, address, sizeof(address), &port, fault) ||
-	    check_retention(options->retention, fault))
+	    check_retention(options->retention, fault) || xcp_check_options(options, fault))
 		return fault_prefix(fault, "%s", path);
 	return 0;
 }
@@ -145,6 +159,7 @@ int options_read(const char *path, struct receiver_options *ret_options, struct 
 		.journal_size_bytes = JOURNAL_SIZE,
 		.retention = strdup(RETENTION),
 		.log_level = LOG_LEVEL_INFO,
+		.xcp_attach = XCP_ATTACH_HELPER,
 	};
 	int error = 0;
 

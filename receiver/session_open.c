@@ -9,15 +9,19 @@
 #include "common/log.h"
 #include "common/os_file.h"
 #include "receiver/session_internal.h"
+#include "receiver/xapi/xcp.h"
 
 #define PATH_LENGTH 768
 
-static const char *slot_uri(struct session *session, unsigned int slot)
+static void slot_uri(struct session *session, unsigned int slot, char *ret_uri, size_t size)
 {
 	const struct machine_options *options =
 		options_machine(machines_options(session->machines), session->machine->name);
 
-	return options && options->disks[slot] ? options->disks[slot] : "auto";
+	if (options && options->disks[slot])
+		snprintf(ret_uri, size, "%s", options->disks[slot]);
+	else if (!xcp_slot_uri(session->machines, session->machine, slot, ret_uri, size))
+		snprintf(ret_uri, size, "auto");
 }
 
 /* A disk is known by its identity; a new one gets the next slot. The machine's lock is held. */
@@ -37,7 +41,7 @@ static int find_slot(struct session *session, const struct wire_disk *disk, unsi
 	if (i == machine->slot_count) {
 		memset(slot, 0, sizeof(*slot));
 		snprintf(slot->identity, sizeof(slot->identity), "%s", disk->identity);
-		snprintf(slot->target, sizeof(slot->target), "%s", slot_uri(session, i));
+		slot_uri(session, i, slot->target, sizeof(slot->target));
 		slot->size_bytes = disk->size_bytes;
 		slot->stream_disk = -1;
 		machine->slot_count++;
@@ -63,9 +67,9 @@ static int find_slot(struct session *session, const struct wire_disk *disk, unsi
 static int follow_configuration(struct session *session, unsigned int index, struct fault *fault)
 {
 	struct machine_slot *slot = &session->machine->slots[index];
-	const char *uri = slot_uri(session, index);
-	char file[32], path[PATH_LENGTH];
+	char uri[sizeof(slot->target)], file[32], path[PATH_LENGTH];
 
+	slot_uri(session, index, uri, sizeof(uri));
 	if (strcmp(slot->target, uri) == 0)
 		return 0;
 	log_info("%s: disk %u goes to %s now (was %s): it is copied anew", session->machine->name,
@@ -104,6 +108,16 @@ static bool has_left(void *context)
 	return session_has_failed(context);
 }
 
+static int store(struct session *session, struct fault *fault)
+{
+	int error;
+
+	os_mutex_lock(&session->machine->lock);
+	error = machine_store(session->machines, session->machine, fault);
+	os_mutex_unlock(&session->machine->lock);
+	return error;
+}
+
 int session_open_disks(struct session *session, struct fault *fault)
 {
 	const struct replica_user user = {.has_left = has_left, .context = session};
@@ -117,18 +131,16 @@ int session_open_disks(struct session *session, struct fault *fault)
 		return fault_set(fault, FAULT_STOP, -error, "cannot make %s: %s", path,
 				 strerror(-error));
 	error = choose_slots(session, fault);
+	/* Before the targets, which may wait for 'blkferry xcp create': that needs the disks. */
+	if (!error)
+		error = store(session, fault);
 	if (!error)
 		error = replica_hold_as(session->machines, machine, &user, &session->replica,
 					fault);
 	if (!error)
 		error = replica_stream_map(session->replica, session->slots, session->disk_count,
 					   fault);
-	if (error)
-		return error;
-	os_mutex_lock(&machine->lock);
-	error = machine_store(session->machines, machine, fault);
-	os_mutex_unlock(&machine->lock);
-	return error;
+	return error ? error : store(session, fault);
 }
 
 void session_close_disks(struct session *session)

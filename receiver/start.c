@@ -8,6 +8,7 @@
 
 #include "common/os_clock.h"
 #include "receiver/command.h"
+#include "receiver/xapi/xcp.h"
 
 static void fill_environment(struct machine *machine, struct command_environment *environment)
 {
@@ -72,8 +73,9 @@ int start_run(struct machines *machines, struct machine *machine, struct fault *
 	struct command_environment environment;
 	int error;
 
-	if (!options || !options->start_command)
-		return 0;
+	error = xcp_start(machines, machine, fault);
+	if (error || !options || !options->start_command)
+		return error;
 	command_environment_init(&environment);
 	fill_environment(machine, &environment);
 	error = run_command(options, &environment, fault);

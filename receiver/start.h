@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The start-command: a hook that starts the target machine after the cutover. */
+/* Starting the target machine after the cutover: in the pool, and by the start-command, a hook. */
 #ifndef BLKFERRY_RECEIVER_START_H
 #define BLKFERRY_RECEIVER_START_H
 
 #include "receiver/machine.h"
 
-/* Runs [machine NAME] start-command by /bin/sh, with in its environment:
+/* Starts the machine's VM in the pool, if it has one (receiver/xapi/xcp.h); then, if there is a start-command in
+ * [machine NAME], runs it by /bin/sh, with in its environment:
  *   BLKFERRY_MACHINE            the name
  *   BLKFERRY_DATA_DOWNTIME_MS   freeze to COMMIT
  *   BLKFERRY_DOWNTIME_MS        freeze to now ("" when not known)

@@ -17,6 +17,7 @@
 
 #include "common/wire.h"
 #include "receiver/target_ops.h"
+#include "receiver/xapi/xcp.h"
 
 static struct os_mutex list_lock = OS_MUTEX_INITIALIZER;
 static struct target *list;
@@ -136,6 +137,11 @@ static int check_name(const char *name, struct fault *fault)
 	return 0;
 }
 
+static const char *xcp_vdi(const char *uri)
+{
+	return has_scheme(uri, "xcp") ? uri + strlen(XCP_SCHEME) : NULL;
+}
+
 static int check_path(const char *uri, const char *path, struct fault *fault)
 {
 	if (path[0] == '/')
@@ -149,14 +155,20 @@ static int check_path(const char *uri, const char *path, struct fault *fault)
 
 int target_check_uri(const char *uri, struct fault *fault)
 {
+	const char *vdi = xcp_vdi(uri);
+
 	if (is_nbd(uri) || is_auto(uri))
+		return 0;
+	if (vdi && (!vdi[0] ||
+		    (strlen(vdi) == 36 && strspn(vdi, "0123456789abcdefABCDEF-") == strlen(vdi))))
 		return 0;
 	if (has_scheme(uri, "file") || has_scheme(uri, "block"))
 		return check_path(uri, strchr(uri, ':') + 1, fault);
 	return fault_set(
 		fault, FAULT_STOP, EINVAL,
 		"target \"%s\" is not known: auto, nbd://HOST[:PORT][/EXPORT], nbds://..., "
-		"nbd+unix:///EXPORT?socket=PATH, file:/PATH or block:/dev/X is expected",
+		"nbd+unix:///EXPORT?socket=PATH, file:/PATH, block:/dev/X or xcp:VDI-UUID is "
+		"expected",
 		uri);
 }
 
@@ -169,6 +181,8 @@ static int open_variant(const char *uri, const char *storage_folder, const char 
 		return error;
 	if (is_nbd(uri))
 		return target_nbd_open(uri, size_bytes, ret_target, fault);
+	if (xcp_vdi(uri))
+		return target_xcp_open(xcp_vdi(uri), name, size_bytes, ret_target, fault);
 	if (is_auto(uri)) {
 		error = check_name(name, fault);
 		if (error)
@@ -250,6 +264,8 @@ int target_forget(const char *uri, const char *storage_folder, const char *name,
 {
 	int error;
 
+	if (xcp_vdi(uri))
+		return xcp_vdi(uri)[0] ? xcp_detach(xcp_vdi(uri), fault) : 0;
 	if (!is_auto(uri))
 		return 0;
 	error = check_name(name, fault);

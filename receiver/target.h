@@ -43,7 +43,7 @@ struct target_info {
 typedef void target_done_fn(void *context, int error);
 
 /* uri: nbd://host[:port][/export], nbds://..., nbd+unix:///export?socket=PATH, file:/path,
- * block:/dev/x, or auto. storage_folder and name are used by auto ("NAME" becomes part of the file
+ * block:/dev/x, xcp:VDI-UUID, or auto. storage_folder and name are used by auto ("NAME" becomes part of the file
  * name) and for locking. size_bytes is the source disk's size: auto and file: make or grow their
  * file to it (auto always; file: only when the file is not there).
  * Refuses, before a byte is written and with a message that says what to do: read-only, too small,

@@ -109,6 +109,8 @@ int target_file_open(const char *path, uint64_t size_bytes, struct target **ret_
 		     struct fault *fault);
 int target_block_open(const char *path, uint64_t size_bytes, struct target **ret_target,
 		      struct fault *fault);
+int target_xcp_open(const char *vdi, const char *name, uint64_t size_bytes,
+		    struct target **ret_target, struct fault *fault);
 int target_auto_open(const char *storage_folder, const char *name, uint64_t size_bytes,
 		     struct target **ret_target, struct fault *fault);
 /* target_single.c: the same target, for several channels. Takes inner, also when it fails. */

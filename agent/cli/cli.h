@@ -6,6 +6,7 @@
 /* argv[0] is the subcommand's name. */
 int cli_run(int argc, char **argv);
 int cli_disks(int argc, char **argv);
+int cli_check(int argc, char **argv);
 int cli_enroll(int argc, char **argv);
 int cli_forget(int argc, char **argv);
 

@@ -18,6 +18,7 @@ int cli_rollback(int argc, char **argv);
 int cli_remove(int argc, char **argv);
 int cli_view(int argc, char **argv);
 int cli_test_boot(int argc, char **argv);
+int cli_xcp(int argc, char **argv);
 
 /* The names of the receiver's machines, for completion; nothing when it does not answer at once. words
  * may have a --socket in it. */

@@ -27,6 +27,7 @@ static const struct cli_command commands[] = {
 	{"rollback", cli_rollback, "make the replica what it was at a checkpoint"},
 	{"view", cli_view, "look at a checkpoint: serve or mount its disks"},
 	{"test-boot", cli_test_boot, "see whether a machine starts from a checkpoint"},
+	{"xcp", cli_xcp, "make a machine's disks and VM in an XCP-ng pool"},
 	{"remove", cli_remove, "forget a machine and its replica"},
 };
 

@@ -23,10 +23,12 @@ static int take_text(const char *method, json_t *result, char *ret_text, size_t 
 		     struct fault *fault)
 {
 	const char *text = json_string_value(result);
-	int error = text && strlen(text) < size ? 0 : say_type(method, fault);
+	int error = 0;
 
-	if (!error)
+	if (text && strlen(text) < size)
 		strcpy(ret_text, text);
+	else
+		error = say_type(method, fault);
 	json_decref(result);
 	return error;
 }

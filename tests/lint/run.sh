@@ -64,7 +64,7 @@ same_keys()
 	local program=$1 page=packaging/man/blkferry-$1.ini.5 example=packaging/examples/$1.ini status=0
 	sed -nE 's/.*KEY[A-Z_]*\("([a-z0-9-]+)".*/\1/p; s/.*\.name = "([a-z0-9-]+)".*/\1/p' \
 		"$program"/options*.c | sort -u >"$logs/$program.keys"
-	sed -nE 's/^\.It Cm ([a-z0-9-]+).*/\1/p' "$page" | grep -vE '^(auto|file|block|nbds?|nbd.unix)$' |
+	sed -nE 's/^\.It Cm ([a-z0-9-]+).*/\1/p' "$page" | grep -vE '^(auto|file|block|nbds?|nbd.unix|xcp)$' |
 		sed 's/^disk[0-9]*$/disk/' | sort -u >"$logs/$program.page-keys"
 	sed -nE 's/^#?([a-z0-9-]+) = .*/\1/p' "$example" | sed 's/^disk[0-9]*$/disk/' |
 		sort -u >"$logs/$program.example-keys"

@@ -196,8 +196,9 @@ def main():
     signal.signal(signal.SIGUSR1, lambda *_: running.clear())
     signal.signal(signal.SIGUSR2, lambda *_: running.set())
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(args.socket)
+    listener.bind(args.socket + ".new")
     listener.listen(8)
+    os.rename(args.socket + ".new", args.socket)
     while True:
         conn, _ = listener.accept()
         threading.Thread(target=client, args=(conn, args, fd), daemon=True).start()

@@ -82,6 +82,7 @@ class Pool:
         self.add("VM", name_label="blkferry", power_state="Running", resident_on=host,
                  uuid="33333333-3333-3333-3333-333333333333")
         self.add("VM", name_label="Other install media", is_a_template=True, is_default_template=True,
+                 VCPUs_max=4, VCPUs_at_startup=4, memory_static_max=256 * MIB, memory_static_min=128 * MIB,
                  HVM_boot_policy="BIOS order", HVM_boot_params={"order": "cdn"},
                  platform={"acpi": "1", "apic": "true", "pae": "true", "device-model": "qemu-upstream-compat"},
                  other_config={"disks": "<provision><disk device=\"0\" size=\"1\" sr=\"\"/></provision>",
@@ -94,8 +95,8 @@ class Pool:
         return [ref for ref in self.get("VDI", vdi)["VBDs"] if self.objects["VBD"][ref]["currently_attached"]]
 
     def hook(self, *words):
-        if self.args.hook:
-            subprocess.run([self.args.hook, *words], check=True, stdin=subprocess.DEVNULL)
+        """False when it could not do it: somebody has the device open."""
+        return not self.args.hook or subprocess.run([self.args.hook, *words], stdin=subprocess.DEVNULL).returncode == 0
 
     # --- VDI ---
 
@@ -178,14 +179,16 @@ class Pool:
         if self.get("VM", vbd["VM"])["is_control_domain"]:
             device = f"sm/backend/{self.get('SR', vdi['SR'])['uuid']}/{vdi['uuid']}"
         identity = 202 << 8 | number << 4 if number < 16 else 1 << 28 | number << 8
-        self.hook("plug", self.get("VM", vbd["VM"])["uuid"], device, str(identity), self.path_of(vbd["VDI"]))
+        if not self.hook("plug", self.get("VM", vbd["VM"])["uuid"], device, str(identity), self.path_of(vbd["VDI"])):
+            raise XapiError("INTERNAL_ERROR", "hook")
         self.change("VBD", ref, currently_attached=True, device=device)
 
     def vbd_unplug(self, ref):
         vbd = self.get("VBD", ref)
         if not vbd["currently_attached"]:
             raise XapiError("DEVICE_ALREADY_DETACHED", ref)
-        self.hook("unplug", self.get("VM", vbd["VM"])["uuid"], vbd["device"], "", self.path_of(vbd["VDI"]))
+        if not self.hook("unplug", self.get("VM", vbd["VM"])["uuid"], vbd["device"], "", self.path_of(vbd["VDI"])):
+            raise XapiError("DEVICE_DETACH_REJECTED", "VBD", ref, "in use")
         self.change("VBD", ref, currently_attached=False)
 
     def vbd_destroy(self, ref):

@@ -10,7 +10,8 @@ Usage: stub.py [--port N] [--unix PATH] [--certificate PEM] --storage FOLDER [OP
   --sr-gib N           size of the storage
 
 Tests also POST to /test: {"fail": METHOD, "error": [CODE, ...], "times": N}, {"expire": true} ends all
-sessions, {"pause": METHOD, "seconds": N}, {"call": METHOD, "params": [...]} without a session, {"log": true}."""
+sessions, {"pause": METHOD, "seconds": N}, {"call": METHOD, "params": [...]} without a session, {"change": CLASS,
+"fields": {...}} of all objects of it, {"log": true}."""
 import argparse
 import http.server
 import json
@@ -41,6 +42,9 @@ class Api:
             pool.sessions.clear()
         if "pause" in order:
             self.pauses[order["pause"]] = order["seconds"]
+        if "change" in order:
+            for ref in list(pool.objects[order["change"]]):
+                pool.change(order["change"], ref, **order["fields"])
         if "call" in order:
             with pool.changed:
                 return self.run(order["call"], order["params"])
@@ -244,7 +248,8 @@ def main():
     args = parser.parse_args()
     Handler.api = Api(args)
     if args.unix:
-        server = UnixServer(args.unix, Handler)
+        server = UnixServer(args.unix + ".new", Handler)
+        os.rename(args.unix + ".new", args.unix)  # it listens by now
     else:
         server = Server(("127.0.0.1", args.port or 0), Handler)
     if args.certificate:

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The control socket's command xcp-create: a machine's disks and VM in the pool. */
+#include <errno.h>
+#include <jansson.h>
+
+#include "common/log.h"
+#include "receiver/cli/exit_codes.h"
+#include "receiver/control_internal.h"
+#include "receiver/xapi/xcp.h"
+
+void control_xcp_create(struct control_client *client, struct machine *machine, json_t *request)
+{
+	const struct xcp_request wanted = {
+		.sr = json_string_value(json_object_get(request, "sr")),
+		.template = json_string_value(json_object_get(request, "template")),
+		.vm_name = json_string_value(json_object_get(request, "vm_name")),
+		.networks = json_object_get(request, "networks"),
+	};
+	struct fault fault = {0};
+	json_t *result;
+
+	if (!wanted.sr) {
+		control_send_error(client, EXIT_CODE_USAGE,
+				   "say with --sr in which storage repository");
+		return;
+	}
+	if (xcp_create(client->machines, machine, &wanted, &result, &fault)) {
+		control_send_error(client,
+				   fault.error == EAGAIN ? EXIT_CODE_NOT_READY : EXIT_CODE_FAILED,
+				   "%s", fault.text);
+		return;
+	}
+	log_info("%s: its disks and its VM were made in the pool", machine->name);
+	control_send_result(client, result);
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What was made for a machine in the pool, kept in machines/NAME/xcp.json; and the options of the pool. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/os_file.h"
+#include "receiver/xapi/xcp_internal.h"
+
+#define PATH_LENGTH 768
+#define STORED_MAX  (64u << 10)
+#define FILE_NAME   "xcp.json"
+
+static const struct receiver_options *pool;
+
+static struct xapi_options api_options(const struct receiver_options *options)
+{
+	return (struct xapi_options){
+		.host = options->xcp_host,
+		.user = options->xcp_user,
+		.password_file = options->xcp_password_file,
+		.fingerprint = options->xcp_fingerprint,
+		.ca_file = options->xcp_ca_file,
+	};
+}
+
+int xcp_check_options(const struct receiver_options *options, struct fault *fault)
+{
+	struct xapi_options api = api_options(options);
+
+	if (options->xcp_host)
+		return xapi_check_options(&api, fault);
+	if (options->xcp_user || options->xcp_password_file || options->xcp_fingerprint ||
+	    options->xcp_ca_file)
+		return fault_set(fault, FAULT_STOP, EINVAL, "[xcp] needs host");
+	return 0;
+}
+
+void xcp_set_pool(const struct receiver_options *options)
+{
+	pool = options->xcp_host ? options : NULL;
+}
+
+const struct receiver_options *xcp_pool(void)
+{
+	return pool;
+}
+
+int xcp_open(struct xapi **ret_xapi, struct fault *fault)
+{
+	struct xapi_options api;
+
+	if (!pool)
+		return fault_set(fault, FAULT_STOP, EINVAL,
+				 "receiver.ini has no section [xcp] that says which pool");
+	api = api_options(pool);
+	return xapi_open(&api, ret_xapi, fault);
+}
+
+static void record_path(const struct machines *machines, const struct machine *machine,
+			char ret_path[PATH_LENGTH])
+{
+	machine_path(machines, machine, FILE_NAME, ret_path, PATH_LENGTH);
+}
+
+static int set_damaged(const char *path, int error, struct fault *fault)
+{
+	return fault_set(fault, FAULT_STOP, -error, "%s cannot be read: %s", path,
+			 strerror(-error));
+}
+
+static void take(const json_t *json, const char *key, char *ret_text, size_t size)
+{
+	const char *text = json_string_value(json_object_get(json, key));
+
+	snprintf(ret_text, size, "%s", text ? text : "");
+}
+
+int xcp_record_load(const struct machines *machines, const struct machine *machine,
+		    struct xcp_record *ret_record, struct fault *fault)
+{
+	struct xcp_record record = {0};
+	char path[PATH_LENGTH], *text;
+	const json_t *vdis;
+	json_t *json;
+	size_t size;
+	int error;
+
+	record_path(machines, machine, path);
+	error = os_file_read(path, STORED_MAX, &text, &size);
+	if (error == -ENOENT)
+		return error;
+	if (error)
+		return set_damaged(path, error, fault);
+	json = json_loads(text, 0, NULL);
+	free(text);
+	vdis = json_object_get(json, "vdis");
+	take(json, "id", record.id, sizeof(record.id));
+	if (!record.id[0] || json_array_size(vdis) > WIRE_DISKS_MAX) {
+		json_decref(json);
+		return set_damaged(path, -EBADMSG, fault);
+	}
+	take(json, "vm", record.vm, sizeof(record.vm));
+	take(json, "vm_name", record.vm_name, sizeof(record.vm_name));
+	record.is_complete = json_is_true(json_object_get(json, "complete"));
+	for (size_t i = 0; i < json_array_size(vdis); i++) {
+		const char *vdi = json_string_value(json_array_get(vdis, i));
+
+		snprintf(record.vdis[i], sizeof(record.vdis[i]), "%s", vdi ? vdi : "");
+	}
+	json_decref(json);
+	*ret_record = record;
+	return 0;
+}
+
+int xcp_record_store(const struct machines *machines, const struct machine *machine,
+		     const struct xcp_record *record, struct fault *fault)
+{
+	char path[PATH_LENGTH], *text = NULL;
+	json_t *vdis = json_array(), *json;
+	int error = -ENOMEM;
+
+	for (unsigned int i = 0; i < WIRE_DISKS_MAX; i++)
+		json_array_append_new(vdis, json_string(record->vdis[i]));
+	json = json_pack("{s:s, s:s, s:s, s:b, s:o}", "id", record->id, "vm", record->vm, "vm_name",
+			 record->vm_name, "complete", record->is_complete, "vdis", vdis);
+	if (json)
+		text = json_dumps(json, JSON_INDENT(1));
+	record_path(machines, machine, path);
+	if (text)
+		error = os_file_write_atomic(path, text, strlen(text), 0600);
+	free(text);
+	json_decref(json);
+	return error ? fault_set(fault, FAULT_STOP, -error, "%s cannot be stored: %s", path,
+				 strerror(-error))
+		     : 0;
+}
+
+int xcp_record_remove(const struct machines *machines, const struct machine *machine,
+		      struct fault *fault)
+{
+	char path[PATH_LENGTH];
+	int error;
+
+	record_path(machines, machine, path);
+	error = os_folder_remove(path);
+	return error ? fault_set(fault, FAULT_STOP, -error, "%s cannot be removed: %s", path,
+				 strerror(-error))
+		     : 0;
+}
+
+bool xcp_slot_uri(const struct machines *machines, const struct machine *machine, unsigned int slot,
+		  char *ret_uri, size_t size)
+{
+	struct xcp_record record = {0};
+
+	if (!machines_options(machines)->xcp_host)
+		return false;
+	if (xcp_record_load(machines, machine, &record, NULL) || !record.is_complete)
+		memset(&record, 0, sizeof(record));
+	snprintf(ret_uri, size, XCP_SCHEME "%s", record.vdis[slot]);
+	return true;
+}

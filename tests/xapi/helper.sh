@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+#
+# For integration tests in which this machine is a helper VM in a pool (the stub's): the receiver sees a /dev and a /sys
+# of its own, in a mount namespace, where the stub's disks appear as a guest's kernel would show them.
+
+# shellcheck source=tests/fault-functions.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../fault-functions.sh"
+
+# make_helper: sets HELPER_ROOT; from here on 'blkferry-receiver' runs there.
+make_helper()
+{
+	export HELPER_ROOT=$T/helper
+	local folder node
+	for folder in dev sys; do
+		mkdir -p "$HELPER_ROOT/$folder"
+		mount -t tmpfs none "$HELPER_ROOT/$folder"
+		cleanup_fn umount -l "$HELPER_ROOT/$folder"
+	done
+	cleanup_fn detach_helper_loops
+	for node in null zero full random urandom; do
+		cp -a "/dev/$node" "$HELPER_ROOT/dev/"
+	done
+	mkdir -p "$HELPER_ROOT/sys/block" "$HELPER_ROOT/sys/hypervisor" "$T/bin"
+	echo 33333333-3333-3333-3333-333333333333 >"$HELPER_ROOT/sys/hypervisor/uuid"
+	start_process "$T/helper.log" unshare -m --propagation private tail -f /dev/null
+	HELPER_PID=$STARTED_PID
+	wait_for 10 "[ \"\$(readlink /proc/$HELPER_PID/ns/mnt)\" != \"\$(readlink /proc/$$/ns/mnt)\" ]" "the namespace"
+	nsenter -t "$HELPER_PID" -m -- mount --bind "$HELPER_ROOT/sys" /sys
+	# The test's own folder may lie in /dev/shm.
+	mkdir "$HELPER_ROOT/dev/shm"
+	nsenter -t "$HELPER_PID" -m -- mount --bind /dev/shm "$HELPER_ROOT/dev/shm"
+	nsenter -t "$HELPER_PID" -m -- mount --rbind "$HELPER_ROOT/dev" /dev
+	printf '#!/bin/sh\nexec nsenter -t %s -m -- %s "$@"\n' "$HELPER_PID" "$BUILD/blkferry-receiver" \
+		>"$T/bin/blkferry-receiver"
+	chmod +x "$T/bin/blkferry-receiver"
+	PATH=$T/bin:$PATH
+}
+
+detach_helper_loops()
+{
+	local file
+	for file in "$HELPER_ROOT"/sys/block/*/loop; do
+		[ ! -e "$file" ] || detach_loop "$(cat "$file")"
+	done
+}
+
+# start_pool [OPTION...]: a pool at POOL, whose [xcp] section is in XCP_LINES.
+start_pool()
+{
+	mkdir -p "$T/pool"
+	openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=xcp1 -keyout "$T/pool.key" -out "$T/pool.crt" \
+		2>/dev/null
+	cat "$T/pool.key" "$T/pool.crt" >"$T/pool.pem"
+	printf 'secret\n' >"$T/password"
+	start_process "$T/pool.log" "$TOP/tests/xapi/stub.py" --storage "$T/pool" --certificate "$T/pool.pem" \
+		--hook "$TOP/tests/xapi/helper-hook.sh" "$@"
+	wait_for 20 "[ -s '$T/pool/port' ]" "the pool's port"
+	POOL=127.0.0.1:$(cat "$T/pool/port")
+	# shellcheck disable=SC2034  # for the test
+	XCP_LINES=("[xcp]" "host = $POOL" "user = root" "password-file = $T/password" "fingerprint = $(
+		openssl x509 -in "$T/pool.crt" -noout -fingerprint -sha256 | sed 's/.*=//'
+	)")
+}
+
+# pool METHOD [PARAM...]: calls it at the pool, without a session; params are JSON.
+pool()
+{
+	local method=$1 params
+	shift
+	params=$(IFS=,; echo "$*")
+	order "{\"call\": \"$method\", \"params\": [$params]}"
+}
+
+order()
+{
+	"$TOP/tests/xapi/order.py" "https://$POOL" "$1"
+}
+
+# pool_vm NAME FILTER: of the VM's record, by jq; pool_vdis FILTER: of all VDIs' records as an array.
+pool_vm()
+{
+	pool VM.get_all_records | jq -r "[.[] | select(.name_label == \"$1\")][0] | $2"
+}
+
+pool_vdis()
+{
+	pool VDI.get_all_records | jq -r "[.[]] | sort_by(.name_label) | $1"
+}
+
+check_pool()
+{
+	! grep -n 'STUB BUG' -A 20 "$T/pool.log" || fail "the pool served what XAPI would not"
+}
