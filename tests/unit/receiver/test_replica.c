@@ -108,7 +108,7 @@ static void start_with(char *(*uri)(unsigned int disk))
 		.state_folder = folder,
 		.storage_folder = folder,
 		.journal_size_bytes = 1ull << 30,
-		.retention = (char *)"1h:1s",
+		.retention = (char *)"1h:1ms",
 	};
 	assert_int_equal(machines_load(&options, &machines, &ignored), 0);
 	machine = machines_add(machines, "web1");
