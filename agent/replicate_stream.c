@@ -64,7 +64,8 @@ int replicator_leave_stream(struct replicator *replicator, enum capture_hole rea
 	replicator->is_joined = false;
 	if (!stream || stream_is_left(stream))
 		return 0;
-	status_set_phase(replicator->status, WIRE_PHASE_DELTA);
+	status_set_phase(replicator->status,
+			 replicator->is_paused ? WIRE_PHASE_PAUSED : WIRE_PHASE_DELTA);
 	status_set_flags(replicator->status, 0, WIRE_STATUS_READY);
 	error = stream_leave(stream, reason, fault);
 	return error == -ECONNRESET ? replicator_session_fault(replicator, fault) : error;
