@@ -247,7 +247,7 @@ static bool is_stopping(struct replica *replica)
 	bool is_stopping;
 
 	os_mutex_lock(&replica->lock);
-	is_stopping = replica->is_stopping;
+	is_stopping = replica->is_applier_stopping;
 	os_mutex_unlock(&replica->lock);
 	return is_stopping;
 }
@@ -280,7 +280,9 @@ static int run(struct applier *applier, struct fault *fault)
 		if (!error && is_drain_due(applier))
 			error = flush_and_note(applier, fault);
 	}
-	return error ? error : flush_and_note(applier, fault);
+	if (error || (!applier->held_count && is_noted(applier)))
+		return error;
+	return flush_and_note(applier, fault);
 }
 
 static void fail(struct applier *applier, const struct fault *fault)
@@ -348,6 +350,7 @@ int replica_start_applier(struct replica *replica, struct fault *fault)
 
 	if (!applier)
 		return fault_set(fault, FAULT_RETRY, ENOMEM, "out of memory");
+	replica->is_applier_stopping = false;
 	applier->replica = replica;
 	applier->taken = applier->applied_place = applier->flushed_place = applier->noted_place =
 		replica->applied;
@@ -364,7 +367,7 @@ int replica_start_applier(struct replica *replica, struct fault *fault)
 void replica_stop_applier(struct replica *replica)
 {
 	os_mutex_lock(&replica->lock);
-	replica->is_stopping = true;
+	replica->is_applier_stopping = true;
 	os_cond_broadcast(&replica->changed);
 	os_mutex_unlock(&replica->lock);
 	os_thread_join(&replica->applier);

@@ -18,7 +18,7 @@
 #define START_TIMEOUT_NS   (600 * NS_PER_S)
 #define TEST_TIMEOUT_NS	   (300 * NS_PER_S)
 #define JOURNAL_SIZE	   (20ull << 30)
-#define JOURNAL_SIZE_LEAST (16ull << 20)
+#define JOURNAL_SIZE_LEAST (256ull << 20) /* a few of the journal's segments */
 #define RETENTION	   "5m:1s, 1h:1m, 24h:10m, 7d:1h"
 
 static const char *const level_names[] = {"error", "warning", "info", "debug", NULL};

@@ -97,8 +97,7 @@ static int recover_or_repair(struct replica *replica, struct fault *fault)
 	snprintf(why, sizeof(why), "%s", fault->text);
 	replica_close_storage(replica);
 	error = replica_repair(replica, why, fault);
-	replica->is_stopping = false;
-	replica->has_failed = false;
+	replica->is_stopping = replica->has_failed = false;
 	if (!error)
 		error = replica_open_journal(replica, fault);
 	if (!error)
@@ -126,6 +125,8 @@ static int replica_open(struct machines *machines, struct machine *machine,
 		error = recover_or_repair(replica, fault);
 	if (!error)
 		error = replica_load_points(replica, fault);
+	if (!error && replica->is_stream_broken)
+		error = replica_empty_journal(replica, fault);
 	replica->opener = NULL;
 	if (error) {
 		replica_close(replica);
@@ -169,6 +170,12 @@ int replica_hold_as(struct machines *machines, struct machine *machine,
 	os_mutex_lock(&machine->lock);
 	while (machine->is_replica_changing)
 		os_cond_wait(&machine->changed, &machine->lock);
+	if (machine->state == MACHINE_COMPLETED && !machine->cutover.is_starting) {
+		/* Its disks are a running machine's. */
+		os_mutex_unlock(&machine->lock);
+		return fault_set(fault, FAULT_STOP, EALREADY,
+				 "%s was cut over: its replica is the machine now", machine->name);
+	}
 	if (machine->replica) {
 		error = check_open(machine, fault);
 		if (!error) {
@@ -262,8 +269,11 @@ int replica_stream_map(struct replica *replica, const unsigned int *slots, unsig
 	error = replica_drain(replica, MAP_NS, fault);
 	if (error)
 		return error;
+	if (replica->stream_disks > 0)
+		error = replica_empty_journal(replica, fault);
+	if (error)
+		return error;
 	os_mutex_lock(&replica->lock);
-	replica->is_stream_broken |= replica->stream_disks > 0;
 	replica->stream_disks = count;
 	for (unsigned int i = 0; i < count; i++) {
 		replica->stream_slots[i] = slots[i];

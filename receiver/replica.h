@@ -65,7 +65,7 @@ struct history *replica_history(struct replica *replica);
  * machine before he lets a batch in. */
 int replica_stream_map(struct replica *replica, const unsigned int *slots, unsigned int count,
 		       struct fault *fault);
-/* For STREAM_READY. All 0: the agent has to begin with a gap. */
+/* For STREAM_READY. All 0: the agent's stream does not go on here, it has to begin with a gap. */
 void replica_stream_end(struct replica *replica, struct journal_place *ret_end,
 			uint64_t *ret_newest_mark);
 /* A buffer for a STREAM frame's payload; NULL: no memory. */

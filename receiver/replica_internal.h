@@ -38,7 +38,7 @@ struct replica {
 
 	struct os_mutex lock; /* what follows */
 	struct os_cond changed;
-	bool is_stopping, has_failed;
+	bool is_stopping, is_applier_stopping, has_failed;
 	struct fault failure; /* when has_failed */
 	/* Newest batches: appended >= durable >= applied >= flushed (and noted as applied in the journal). The
 	 * numbers are batch.number: 0 for what was there when it was opened. */
@@ -48,7 +48,7 @@ struct replica {
 	uint64_t appended_bytes, applied_bytes; /* plain, of what came since */
 	bool is_drain_wanted;			/* up to batch drain_number */
 	uint64_t drain_number;
-	bool is_stream_broken; /* what the agent believes to be here may not be: no going on */
+	bool is_stream_broken; /* what the agent believes to be here may not be: its stream must not go on */
 	struct batch *queue_first, **queue_last;
 	unsigned int queue_length;
 	struct batch *unused;
@@ -92,7 +92,9 @@ int replica_load_points(struct replica *replica, struct fault *fault);
 void replica_close_storage(struct replica *replica);
 /* Before a disk begins anew: what the checkpoints stand on will not be there. history is not open. */
 int replica_forget_history(struct replica *replica, const char *why, struct fault *fault);
-/* The same, and what is unapplied goes as well. */
+/* All is applied: an empty journal, by which the agent learns that its stream does not go on here. */
+int replica_empty_journal(struct replica *replica, struct fault *fault);
+/* Before a disk begins anew: its checkpoints go, and what is unapplied. */
 int replica_begin_anew(struct replica *replica, const char *why, struct fault *fault);
 /* What the journal holds and the targets lack cannot be had: all disks are compared. The applier does not
  * run. */

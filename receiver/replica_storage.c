@@ -77,37 +77,78 @@ int replica_repair(struct replica *replica, const char *why, struct fault *fault
 	return error;
 }
 
+/* Status looks at it while it is exchanged. Returns the one before. */
+static struct journal *set_journal(struct replica *replica, struct journal *journal)
+{
+	struct machine *machine = replica->machine;
+	struct journal *old;
+
+	os_mutex_lock(&machine->lock);
+	old = replica->journal;
+	replica->journal = journal;
+	os_mutex_unlock(&machine->lock);
+	return old;
+}
+
 int replica_distrust(struct replica *replica, struct fault *fault)
 {
 	int error = 0;
 
 	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
 		error = renew(replica, &replica->disks[i], fault);
-	os_mutex_lock(&replica->lock);
-	replica->is_stream_broken = true;
-	replica->is_building = true;
-	os_mutex_unlock(&replica->lock);
+	replica_note_building(replica);
 	return error;
 }
 
 int replica_open_journal(struct replica *replica, struct fault *fault)
 {
 	char path[REPLICA_PATH_LENGTH];
+	struct journal_place end, applied;
+	struct journal *journal;
 	int error;
 
 	folder_path(replica, "journal", path);
-	error = journal_open(path, &replica->journal, &replica->durable, &replica->applied, fault);
+	error = journal_open(path, &journal, &end, &applied, fault);
 	if (error == -EBADMSG) {
 		char why[FAULT_TEXT_MAX];
 
 		snprintf(why, sizeof(why), "%s", fault->text);
 		error = replica_repair(replica, why, fault);
 		if (!error)
-			error = journal_open(path, &replica->journal, &replica->durable,
-					     &replica->applied, fault);
+			error = journal_open(path, &journal, &end, &applied, fault);
 	}
-	replica->appended = replica->durable;
-	replica->is_recovering = !journal_place_is_same(&replica->durable, &replica->applied);
+	if (error)
+		return error;
+	(void)set_journal(replica, journal);
+	os_mutex_lock(&replica->lock);
+	replica->appended = replica->durable = end;
+	replica->applied = applied;
+	replica->is_recovering = !journal_place_is_same(&end, &applied);
+	replica->appended_number = replica->durable_number = replica->flushed_number = 0;
+	replica->appended_bytes = replica->applied_bytes = 0;
+	replica->drain_number = 0;
+	replica->is_drain_wanted = false;
+	os_mutex_unlock(&replica->lock);
+	return 0;
+}
+
+int replica_empty_journal(struct replica *replica, struct fault *fault)
+{
+	char path[REPLICA_PATH_LENGTH];
+	int error;
+
+	log_info("%s: its stream begins anew", replica->machine->name);
+	replica_stop_applier(replica);
+	if (replica->has_failed)
+		return fault_set(fault, FAULT_RETRY, EIO, "%s", replica->failure.text);
+	journal_close(set_journal(replica, NULL));
+	folder_path(replica, "journal", path);
+	error = journal_discard(path, fault);
+	if (!error)
+		error = replica_open_journal(replica, fault);
+	if (!error)
+		error = replica_start_applier(replica, fault);
+	replica->is_stream_broken = error != 0;
 	return error;
 }
 
@@ -115,11 +156,11 @@ int replica_begin_anew(struct replica *replica, const char *why, struct fault *f
 {
 	int error = replica_forget_history(replica, why, fault);
 
+	replica->is_stream_broken = true;
 	if (error || !replica->is_recovering)
 		return error;
 	/* Old records on a new target would be taken for what it was found to hold. */
-	journal_close(replica->journal);
-	replica->journal = NULL;
+	journal_close(set_journal(replica, NULL));
 	error = replica_repair(replica, why, fault);
 	return error ? error : replica_open_journal(replica, fault);
 }
@@ -184,6 +225,13 @@ static void keep_house(void *argument)
 			log_warning("%s: checkpoints cannot be thinned, ignoring: %s",
 				    replica->machine->name, fault.text);
 		}
+		if (history_bytes(replica->history) > replica->size_limit_bytes &&
+		    os_monotonic_ns() - complained_ns > 600 * NS_PER_S) {
+			complained_ns = os_monotonic_ns();
+			log_warning("%s: labelled checkpoints and open views alone need more than "
+				    "journal-size",
+				    replica->machine->name);
+		}
 		os_mutex_lock(&replica->lock);
 		if (!replica->is_stopping)
 			(void)os_cond_wait_until(&replica->changed, &replica->lock,
@@ -205,15 +253,17 @@ int replica_open_storage(struct replica *replica, struct fault *fault)
 
 void replica_close_storage(struct replica *replica)
 {
+	os_mutex_lock(&replica->lock);
+	replica->is_stopping = true;
+	os_mutex_unlock(&replica->lock);
 	replica_stop_applier(replica);
 	os_thread_join(&replica->housekeeper);
 	if (replica->history)
 		history_close(replica->history);
 	if (replica->journal)
-		journal_close(replica->journal);
+		journal_close(set_journal(replica, NULL));
 	replica_close_readers(replica);
 	replica->history = NULL;
-	replica->journal = NULL;
 }
 
 bool replica_make_room(struct replica *replica)
@@ -230,13 +280,20 @@ bool replica_make_room(struct replica *replica)
 bool replica_stream_has_room(struct replica *replica)
 {
 	struct fault fault = {0};
+	bool is_applied;
 
 	while (journal_bytes(replica->journal) + history_bytes(replica->history) >
 	       replica->size_limit_bytes) {
-		if (history_drop_oldest(replica->history, &fault))
-			return false;
-		log_info("%s: journal-size is reached: the oldest checkpoint was dropped",
-			 replica->machine->name);
+		if (!history_drop_oldest(replica->history, &fault)) {
+			log_info("%s: journal-size is reached: the oldest checkpoint was dropped",
+				 replica->machine->name);
+			continue;
+		}
+		/* Waiting only helps against a journal that is not applied yet. */
+		os_mutex_lock(&replica->lock);
+		is_applied = replica->appended_bytes == replica->applied_bytes;
+		os_mutex_unlock(&replica->lock);
+		return is_applied;
 	}
 	return true;
 }
@@ -274,7 +331,7 @@ void replica_get_status(struct replica *replica, struct replica_status *ret_stat
 	unsigned int count = 0;
 
 	*ret_status = (struct replica_status){
-		.journal_bytes = journal_bytes(replica->journal),
+		.journal_bytes = replica->journal ? journal_bytes(replica->journal) : 0,
 		.history_bytes = history_bytes(replica->history),
 		.size_limit_bytes = replica->size_limit_bytes,
 	};

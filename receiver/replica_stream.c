@@ -114,7 +114,6 @@ int replica_stream_append(struct replica *replica, struct batch **batch, struct 
 	full->number = ++replica->appended_number;
 	replica->appended = full->place;
 	replica->appended_bytes += full->raw_bytes;
-	replica->is_stream_broken = false;
 	note_marks(replica, full);
 	if (empty) {
 		full->next = NULL;
@@ -157,7 +156,7 @@ static int await_batch(struct replica *replica, const struct journal_place *at,
 	for (;;) {
 		struct batch *first = replica->queue_first;
 
-		if (replica->is_stopping)
+		if (replica->is_applier_stopping)
 			break;
 		if (first && first->number <= replica->durable_number &&
 		    journal_place_is_same(&first->before, at)) {
@@ -219,7 +218,7 @@ void replica_stream_end(struct replica *replica, struct journal_place *ret_end,
 	uint64_t known = history_newest_mark(replica->history);
 
 	os_mutex_lock(&replica->lock);
-	*ret_end = replica->is_stream_broken ? (struct journal_place){0} : replica->durable;
+	*ret_end = replica->durable;
 	*ret_newest_mark = known > replica->newest_mark ? known : replica->newest_mark;
 	os_mutex_unlock(&replica->lock);
 }
