@@ -231,9 +231,9 @@ void control_remove(struct control_client *client, struct machine *machine, json
 	/* The certificate first: from here on nobody gets in with it. */
 	machine_path(client->machines, machine, "certificate", path, sizeof(path));
 	error = os_folder_remove(path);
+	view_forbid(machine); /* they keep the replica open */
 	if (!error)
 		error = end_session(machine);
-	view_forbid(machine);
 	for (unsigned int i = 0; !error && i < machine->slot_count; i++) {
 		char name[PKI_NAME_MAX + 16];
 
