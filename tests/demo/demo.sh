@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # make demo: the main job on one machine, with the proof. A disk is replicated while a program writes to
-# it, and cut over; then every byte of source and target is compared, the target's file system is checked
-# and mounted, and what the program was told is safe has to be there. Exit status 0 only if all is true.
+# it; a file is deleted, and got back from a view of the second before; then the disk is cut over, every byte of
+# source and target is compared, the target's file system is checked and mounted, and what the program was told is
+# safe has to be there. Exit status 0 only if all is true.
 #
 #   writer --> ext4 --> /dev/loopN (1 GiB, in memory) --eBPF--> agent ==TLS==> receiver --NBD--> nbdkit --> file
 #
@@ -61,7 +62,16 @@ now_ms()
 	echo "$((${EPOCHREALTIME/[.,]/} / 1000))"
 }
 
-requires ROOT LOOP BPF mkfs.ext4 sfdisk partx jq ss nbdkit e2fsck fsfreeze
+# What blkferry view --mount has mounted, if the demo ends in between
+unmount_view()
+{
+	local path
+	while read -r path; do
+		umount "$path" 2>/dev/null || umount -l "$path"
+	done < <(awk -v folder="$T/view/" 'index($5, folder) == 1 { print $5 }' /proc/self/mountinfo | tac)
+}
+
+requires ROOT LOOP BPF mkfs.ext4 sfdisk partx jq ss nbdkit nbdfuse fusermount3 e2fsck fsfreeze
 
 step "A disk: 1 GiB, a partition table, ext4, some files, and a program that writes all the time"
 make_disk 1GiB
@@ -70,6 +80,8 @@ printf 'label: gpt\nstart=1MiB, type=linux\n' | partition_disk "$SOURCE"
 make_filesystem ext4 "${SOURCE}p1" "$T/source"
 mkdir "$T/source/files"
 cp -r "$TOP"/{agent,common,receiver,packaging} /usr/include "$T/source/files"
+seq 100000 >"$T/source/thesis"
+SUM=$(sha256sum <"$T/source/thesis")
 start_process "$T/writer.log" writer run "$T/source" --progress "$T/progress" --rewrite-mib 256 \
 	--rewrite-mib-per-s 8
 WRITER_PID=$STARTED_PID
@@ -116,15 +128,34 @@ COPIED=$(fact .sent_bytes)
 show complete "$(bar 100)  $(mib "$COPIED") in $COPY_MS ms, $(mib "$(fact .wire_bytes)") on the wire; record $(acknowledged_record)"
 show_end
 
-step "Delta passes, until the rest is small"
-first_pass=$(fact .pass)
-until [ "$(fact .ready)" = true ] && [ "$(fact .pass)" -ge $((first_pass + 4)) ]; do
-	[ "$SECONDS" -lt "$deadline" ] || fail "not ready for a cutover in 5 minutes: $(fact .last_error)"
-	show "$(fact .pass)" "pass $(fact .pass): $(mib "$(fact .lag_bytes)") behind, $(mib "$(fact .sent_bytes)") sent"
+step "Delta passes until the rest is small, then streaming: each write in order, a checkpoint every second"
+until [ "$(fact .phase)" = streaming ] && [ "$(fact '.points // 0')" -ge 3 ]; do
+	[ "$SECONDS" -lt "$deadline" ] || fail "not streaming in 5 minutes: $(fact .phase), $(fact .last_error)"
+	show "$(fact '"\(.phase) \(.pass)"')" "$(fact .phase): $(mib "$(fact .lag_bytes)") behind, $(mib "$(fact .sent_bytes)") sent"
 	sleep 0.1
 	ask
 done
+show "$(fact .points)" "$(fact .points) checkpoints; the newest is $(fact .rpo_ms) ms old"
 show_end
+
+step "A mistake: rm thesis"
+cleanup_fn unmount_view
+read -r POINT WHEN < <(ferry points "$NAME" --json | jq -r '.[-1] | "\(.number) \(.time)"')
+rm "$T/source/thesis"
+sync -f "$T/source"
+# A busy machine may have a gap just now: it streams again by itself.
+wait_for 120 'ferry checkpoint "$NAME" --label after-it >>"$T/view.log" 2>&1' "a checkpoint after it"
+echo "   checkpoint #$POINT, of $WHEN, has it; the writer writes on, and replication goes on"
+ferry view "$NAME" --at "#$POINT" --mount "$T/view" >"$T/view.out" 2>>"$T/view.log" ||
+	fail "no view: $(cat "$T/view.log")"
+sed 's/^/   /' "$T/view.out"
+[ "$(sha256sum <"$T/view/disk0p1/thesis")" = "$SUM" ] || fail "the file in the view is another one"
+echo "   $(stat --printf '%n: %s bytes' "$T/view/disk0p1/thesis"), intact"
+ferry view "$NAME" --stop >>"$T/view.log"
+ferry view "$NAME" --at after-it --mount "$T/view" >>"$T/view.log"
+[ ! -e "$T/view/disk0p1/thesis" ] || fail "the checkpoint after the mistake still has the file"
+echo "   in the checkpoint after it: gone"
+ferry view "$NAME" --stop >>"$T/view.log"
 
 step "blkferry cutover $NAME --fence $FENCE"
 result=0
@@ -164,4 +195,4 @@ fsfreeze -u "$T/source"
 end_process "$WRITER_PID" || fail "the writer ended with exit status $?"
 
 echo
-echo "demo: replica identical, $((COPIED / 1048576)) MiB in $((COPY_MS / 1000)).$((COPY_MS % 1000 / 100)) s, data downtime $DOWNTIME_MS ms"
+echo "demo: replica identical, $((COPIED / 1048576)) MiB in $((COPY_MS / 1000)).$((COPY_MS % 1000 / 100)) s, the file got back, data downtime $DOWNTIME_MS ms"
