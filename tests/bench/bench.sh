@@ -9,12 +9,13 @@
 #   BENCH_SIZE_MIB=1024  size of the disk of random bytes, and about that of the one with /usr; the empty one
 #                        is eight times as large
 #   BENCH_DIR=FOLDER     where source and target lie (default: memory, when there is enough)
-#   BENCH_ONLY="copy tracker cutover"
+#   BENCH_ONLY="copy tracker cutover view"
 TEST_DIR=${BENCH_DIR:-}
 . "$(dirname "$0")/../functions.sh"
 . "$(dirname "$0")/copy.sh"
 . "$(dirname "$0")/tracker.sh"
 . "$(dirname "$0")/cutover.sh"
+. "$(dirname "$0")/view.sh"
 
 export PATH="$BUILD/tests/bench:$PATH"
 RUNS=${BENCH_RUNS:-5}
@@ -58,7 +59,7 @@ wait_for_status()
 start_s=$SECONDS
 : >"$VALUES"
 say "load before it begins: $(cut -d ' ' -f 1-3 /proc/loadavg) on $(nproc) cores"
-for part in ${BENCH_ONLY:-copy tracker cutover}; do
+for part in ${BENCH_ONLY:-copy tracker cutover view}; do
 	"bench_$part"
 done
 say "all took $((SECONDS - start_s)) s"

@@ -54,6 +54,12 @@ METRICS["agent_start_cpu_ms"] = ("ms", None, "lower")
 METRICS["agent_rss_mib"] = ("MiB", 96, "lower")
 METRICS["agent_memory_mib"] = ("MiB", 96, "lower")
 
+for what in ("target", "newest", "older"):
+    METRICS[f"view_{what}_mib_s"] = ("MiB/s", None, "higher")
+# At most 30 % more time than the target itself
+METRICS["view_newest_vs_target"] = ("ratio", 0.77, "higher")
+RATIOS["view_newest_vs_target"] = ("view_newest_mib_s", "view_target_mib_s")
+
 
 def read_values(path):
     """{name: {round: value}}"""
