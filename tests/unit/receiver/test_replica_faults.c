@@ -10,8 +10,6 @@ static char *failing_uri(unsigned int disk)
 
 static void start_failing_server(void)
 {
-	run(text_of("[ ! -e %s/pid ] || kill $(cat %s/pid) || true; rm -f %s/sock", folder, folder,
-		    folder));
 	run(text_of("truncate -s %u %s", DISK_BYTES, target_path(1)));
 	run(text_of(
 		"nbdkit -P %s/pid -U %s/sock --filter=error --filter=multi-conn file %s "
