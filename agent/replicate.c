@@ -95,13 +95,17 @@ int replicator_copy_todo(struct replicator *replicator, struct fault *fault)
 
 int replicator_ship(struct replicator *replicator, struct fault *fault)
 {
-	int error = 1;
+	int error;
 
-	if (replicator_is_streaming(replicator))
+	if (replicator_is_streaming(replicator)) {
 		error = replicator_drain_stream(replicator, fault);
-	if (error <= 0)
-		return error;
-	error = source_take(replicator->source, fault);
+		if (error <= 0)
+			return error;
+	}
+	/* A command may come before streaming goes on: what the ring holds must not be sent after newer DATA. */
+	error = replicator_leave_stream(replicator, CAPTURE_HOLE_NONE, fault);
+	if (!error)
+		error = source_take(replicator->source, fault);
 	return error ? error : replicator_copy_todo(replicator, fault);
 }
 

@@ -19,6 +19,15 @@ static struct stream *stream_of(struct replicator *replicator)
 	return replicator->session ? session_stream(replicator->session) : NULL;
 }
 
+/* Nobody takes what an earlier session's stream captured: it becomes bits, for passes. */
+static int end_capture(struct source *source, struct fault *fault)
+{
+	const char *why_not;
+	struct capture *capture = source_capture(source, &why_not);
+
+	return capture ? capture_spill(capture, capture_released(capture), fault) : 0;
+}
+
 int replicator_join_stream(struct replicator *replicator, struct fault *fault)
 {
 	struct stream *stream;
@@ -27,9 +36,10 @@ int replicator_join_stream(struct replicator *replicator, struct fault *fault)
 	replicator->is_joined = false;
 	error = session_start_stream(replicator->session, replicator->own_stream, fault);
 	stream = stream_of(replicator);
-	if (error || !stream)
+	if (error)
 		return error;
-	return stream_join(stream, &replicator->is_joined, fault);
+	return stream ? stream_join(stream, &replicator->is_joined, fault)
+		      : end_capture(replicator->source, fault);
 }
 
 bool replicator_is_streaming(struct replicator *replicator)
