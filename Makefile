@@ -68,7 +68,7 @@ RECEIVER_LDLIBS = $(call pkg,--libs,$(RECEIVER_LIBS)) $(COMMON_LDLIBS)
 
 # Every .c file of a folder belongs to that folder's program.
 COMMON_SRC := $(wildcard common/*.c)
-AGENT_SRC := $(wildcard agent/*.c agent/linux/*.c agent/linux/check/*.c agent/cli/*.c)
+AGENT_SRC := $(wildcard agent/*.c agent/linux/*.c agent/linux/check/*.c agent/linux/firstboot/*.c agent/cli/*.c)
 RECEIVER_SRC := $(wildcard receiver/*.c receiver/xapi/*.c)
 CLI_SRC := $(wildcard receiver/cli/*.c)
 BPF_SRC := $(wildcard agent/bpf/*.bpf.c)
@@ -226,6 +226,7 @@ install: all
 	install -m 755 $(BUILD)/blkferry $(DESTDIR)$(BINDIR)
 	install -m 644 packaging/systemd/*.service $(DESTDIR)$(UNITDIR)
 	sed -i 's|/usr/sbin/|$(SBINDIR)/|' $(DESTDIR)$(UNITDIR)/blkferry-agent.service \
+		$(DESTDIR)$(UNITDIR)/blkferry-agent-first-boot.service \
 		$(DESTDIR)$(UNITDIR)/blkferry-receiver.service
 	install -m 644 packaging/sysusers.d/*.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	install -m 644 packaging/tmpfiles.d/*.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -164,6 +165,12 @@ static int run(struct request *request, const char *config)
 	struct fault fault = {.text = ""};
 	int result;
 
+	if (geteuid() != 0) {
+		fputs("blkferry-agent: check has to read all of the system's files: run it as "
+		      "root\n",
+		      stderr);
+		return EXIT_FAILURE;
+	}
 	/* A root elsewhere has disks of its own, and its own folder for what is kept. */
 	request->disks = "auto";
 	request->state = ROOT_STATE;

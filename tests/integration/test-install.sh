@@ -54,7 +54,7 @@ while read -r section program commands; do
 	diff -u "$T/$program.help" "$T/$program.page" || fail "$program"
 done <<'END'
 1 blkferry status token pause verify cutover remove
-8 blkferry-agent run enroll disks check forget
+8 blkferry-agent run enroll disks check first-boot forget
 8 blkferry-receiver init run
 END
 
