@@ -103,30 +103,6 @@ int xcp_check(const struct machines *machines, struct machine *machine, struct f
 	return error;
 }
 
-/* The VBD of this VDI on the VM; "" when there is none. */
-static int find_vbd(struct xapi *xapi, const char *vm, const char *vdi_ref, char *ret_vbd,
-		    struct fault *fault)
-{
-	json_t *vbds;
-	int error = xapi_callf(xapi, &vbds, fault, "VDI.get_VBDs", "[s]", vdi_ref);
-
-	ret_vbd[0] = '\0';
-	if (error)
-		return error;
-	for (size_t i = 0; !error && i < json_array_size(vbds); i++) {
-		const char *vbd = json_string_value(json_array_get(vbds, i));
-		char owner[XAPI_REF_MAX];
-
-		if (!vbd)
-			continue;
-		error = xapi_get_text(xapi, "VBD.get_VM", vbd, owner, sizeof(owner), fault);
-		if (!error && strcmp(owner, vm) == 0)
-			snprintf(ret_vbd, XAPI_REF_MAX, "%s", vbd);
-	}
-	json_decref(vbds);
-	return error;
-}
-
 static int give_disk(struct xapi *xapi, const char *vm, const char *vdi, unsigned int index,
 		     struct fault *fault)
 {
@@ -134,7 +110,7 @@ static int give_disk(struct xapi *xapi, const char *vm, const char *vdi, unsigne
 	int error = xapi_get_text(xapi, "VDI.get_by_uuid", vdi, ref, sizeof(ref), fault);
 
 	if (!error)
-		error = find_vbd(xapi, vm, ref, vbd, fault);
+		error = xcp_vbd_find(xapi, vm, ref, vbd, fault);
 	if (error || vbd[0])
 		return error;
 	snprintf(device, sizeof(device), "%u", xcp_device_of(index));
@@ -155,7 +131,7 @@ static void put_back(struct xapi *xapi, const char *vm, const struct cutover_dis
 	for (unsigned int i = 0; i < disks->count; i++) {
 		if (xapi_get_text(xapi, "VDI.get_by_uuid", disks->vdis[i], ref, sizeof(ref),
 				  &fault) ||
-		    find_vbd(xapi, vm, ref, vbd, &fault)) {
+		    xcp_vbd_find(xapi, vm, ref, vbd, &fault)) {
 			error = -EIO;
 			continue;
 		}
