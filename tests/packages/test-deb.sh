@@ -17,11 +17,8 @@ say "a fresh Debian"
 make_tree
 in_tree apt-get -qq update >"$T/apt.log" 2>&1 || skip "apt cannot reach its mirror"
 in_tree apt-get -qqy install --no-install-recommends systemd >>"$T/apt.log" 2>&1
-# From here on what systemctl is asked is written down; nothing is ever started in there.
-rm "$TREE/usr/sbin/policy-rc.d"
-mkdir -p "$TREE/run/systemd/system" "$TREE/new" "$TREE/newer"
-# shellcheck disable=SC2016  # the stub's own
-printf '#!/bin/sh\necho "$*" >>/systemctl.log\n' >"$TREE/usr/bin/systemctl"
+stub_systemctl
+mkdir "$TREE/new" "$TREE/newer"
 cp "$debs"/*.deb "$TREE/new"
 rm "$TREE"/new/*-dbgsym_*
 
@@ -51,19 +48,6 @@ install()
 	files=$(cd "$TREE" && printf '/%s ' "$1"/*.deb)
 	# shellcheck disable=SC2086  # words
 	apt install $files
-}
-
-# asked WORD: was systemctl asked to, for one of ours?
-asked()
-{
-	grep -qE "(^| )$1 .*blkferry" "$TREE/systemctl.log"
-}
-
-# has PATH MODE OWNER
-has()
-{
-	[ "$(in_tree stat -c '%a %U:%G' "$1")" = "$2 $3" ] ||
-		fail "$1 is $(in_tree stat -c '%a %U:%G' "$1"), not $2 $3"
 }
 
 say "install: users, folders, programs that run; nothing is enabled or started, and what to do next is said"
