@@ -23,6 +23,8 @@ struct session {
 	struct sender *senders[WIRE_CONNECTIONS_MAX];
 	struct os_thread reader, heartbeat;
 	int fds[WIRE_DISKS_MAX];
+	struct wire_checks checks; /* as told last; the heartbeat's own */
+	uint64_t look_at_checks_ns;
 
 	struct os_mutex lock; /* what follows */
 	struct os_cond changed;
@@ -38,5 +40,9 @@ struct session {
 /* Connects control and data connections and does the dialogue up to the last DISK_READY. On failure
  * what was opened stays in the session for session_close. */
 int session_connect(struct session *session, struct fault *fault);
+
+/* Sends CHECKS when there is something new to tell. status is what was told last. */
+int session_send_checks(struct session *session, const struct wire_status *status,
+			struct fault *fault);
 
 #endif

@@ -35,6 +35,7 @@ static const struct type_rule rules[] = {
 	[WIRE_FENCED] = {"FENCED", EXACT(wire_fenced)},
 	[WIRE_CANCEL] = {"CANCEL", EXACT(wire_cancel)},
 	[WIRE_MACHINE] = {"MACHINE", EXACT(wire_machine)},
+	[WIRE_CHECKS] = {"CHECKS", EXACT(wire_checks)},
 	[WIRE_DATA] = {"DATA", sizeof(struct wire_data) + sizeof(struct wire_extent),
 		       WIRE_DATA_FRAME_MAX},
 	[WIRE_DIGESTS] = {"DIGESTS", sizeof(struct wire_digests) + WIRE_DIGEST_LEN,
@@ -212,6 +213,13 @@ int wire_check_payload(unsigned int type, void *payload, uint32_t length, struct
 		return check_disk(payload, fault);
 	case WIRE_MACHINE:
 		return check_machine(payload, fault);
+	case WIRE_CHECKS: {
+		struct wire_checks *checks = payload;
+
+		END_TEXT(checks, target);
+		END_TEXT(checks, text);
+		return 0;
+	}
 	case WIRE_DISK_READY: {
 		struct wire_disk_ready *ready = payload;
 

@@ -13,7 +13,7 @@
 struct cutover_request {
 	uint64_t timeout_ms; /* of the freeze */
 	unsigned int fence;  /* as in struct wire_command */
-	bool is_dry_run, skips_certify;
+	bool is_dry_run, skips_certify, ignores_checks;
 };
 
 /* Checks and asks the agent to begin. Returns 0 with machine->cutover running, or -errno with a fault:

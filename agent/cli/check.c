@@ -12,6 +12,7 @@
 
 #include "agent/linux/check/check.h"
 #include "agent/linux/check/fix.h"
+#include "agent/linux/check/verdict.h"
 #include "agent/options.h"
 
 #define EXIT_USAGE     2
@@ -138,6 +139,11 @@ static int look(struct request *request, struct fault *fault)
 		print_json(&context, request);
 	else
 		print_text(&context);
+	if (!strcmp(request->root, "/") && verdict_write(request->state, &context) != 0)
+		fprintf(stderr,
+			"blkferry-agent: ignoring that %s cannot be written: the receiver is not "
+			"told\n",
+			request->state);
 	result = check_count(&context, CHECK_ERROR) ? EXIT_NOT_READY : EXIT_SUCCESS;
 	check_fini(&context);
 	return result;
