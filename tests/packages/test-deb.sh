@@ -74,8 +74,8 @@ in_tree mkdir -p /var/lib/blkferry/storage/web1 /var/lib/blkferry/machines
 echo bytes >"$TREE/var/lib/blkferry/storage/web1/disk0.raw"
 touch "$TREE/var/lib/blkferry-agent/machine.pem"
 install newer
-[ "$(in_tree dpkg-query -W -f '${Version}' blkferry-agent)" != "$(in_tree dpkg-deb -f \
-	"$(cd "$TREE" && echo /new/blkferry-agent_*)" Version)" ] || fail "not upgraded"
+in_tree dpkg-query -W -f '${Version}\n' blkferry blkferry-agent blkferry-receiver >"$T/versions"
+[ "$(grep -c '+next$' "$T/versions")" = 3 ] || fail "not upgraded: $(cat "$T/versions")"
 asked try-restart || fail "running daemons were not restarted: $(cat "$TREE/systemctl.log")"
 ! asked '(start|restart|enable|stop)' || fail "more was done to the daemons: $(cat "$TREE/systemctl.log")"
 tail -n 1 "$TREE/etc/blkferry/agent.ini" | grep -q "the admin's" || fail "the admin's configuration is lost"
