@@ -69,7 +69,7 @@ RECEIVER_LDLIBS = $(call pkg,--libs,$(RECEIVER_LIBS)) $(COMMON_LDLIBS)
 
 # Every .c file of a folder belongs to that folder's program.
 COMMON_SRC := $(wildcard common/*.c)
-AGENT_SRC := $(wildcard agent/*.c agent/linux/*.c agent/linux/check/*.c agent/cli/*.c)
+AGENT_SRC := $(wildcard agent/*.c agent/linux/*.c agent/linux/check/*.c agent/linux/firstboot/*.c agent/cli/*.c)
 RECEIVER_SRC := $(wildcard receiver/*.c receiver/xapi/*.c)
 VIEW_PLUGIN_SRC := $(wildcard receiver/view_plugin/*.c)
 CLI_SRC := $(wildcard receiver/cli/*.c)
@@ -255,6 +255,7 @@ ifneq ($(VIEW_PLUGIN),)
 endif
 	install -m 644 packaging/systemd/*.service $(DESTDIR)$(UNITDIR)
 	sed -i 's|/usr/sbin/|$(SBINDIR)/|' $(DESTDIR)$(UNITDIR)/blkferry-agent.service \
+		$(DESTDIR)$(UNITDIR)/blkferry-agent-first-boot.service \
 		$(DESTDIR)$(UNITDIR)/blkferry-receiver.service
 	install -m 644 packaging/sysusers.d/*.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	install -m 644 packaging/tmpfiles.d/*.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d

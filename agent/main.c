@@ -24,6 +24,7 @@ static const struct cli_command commands[] = {
 	{"enroll", cli_enroll, "get this machine's certificate from a receiver, with a token"},
 	{"disks", cli_disks, "show which disks would be replicated, and why"},
 	{"check", cli_check, "look whether this system would start on the target's hardware"},
+	{"first-boot", cli_first_boot, "have the network changed when this starts elsewhere"},
 	{"forget", cli_forget, "end write tracking after the agent was stopped"},
 };
 

@@ -126,6 +126,12 @@ int process_run_hook(const char *name, const char *command, uint64_t timeout_ns,
 struct wire_machine;
 void facts_read(struct wire_machine *ret_machine);
 
+/* --- check/verdict.c ------------------------------------------------------------------------- */
+
+struct wire_checks;
+/* What `blkferry-agent check` found last on this machine. 0, -ENOENT when it never ran, or -errno. */
+int readiness_read(const char *state_folder, struct wire_checks *ret_checks);
+
 /* --- host.c -------------------------------------------------------------------------------------- */
 
 unsigned int host_cores(void); /* at least 1 */

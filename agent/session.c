@@ -203,6 +203,8 @@ static void beat(void *argument)
 				    &message);
 			error = frame_send(&session->link, WIRE_STATUS, &message, sizeof(message),
 					   NULL, 0, &fault);
+			if (!error)
+				error = session_send_checks(session, &message, &fault);
 		}
 		os_mutex_lock(&session->lock);
 		if (!error)

@@ -26,6 +26,8 @@ struct session {
 	struct sender *senders[WIRE_CONNECTIONS_MAX];
 	struct os_thread reader, heartbeat;
 	int fds[WIRE_DISKS_MAX];
+	struct wire_checks checks; /* as told last; the heartbeat's own */
+	uint64_t look_at_checks_ns;
 
 	struct os_mutex lock; /* what follows */
 	struct os_cond changed;
@@ -49,5 +51,9 @@ int session_connect_stream(struct session *session, struct fault *fault);
 
 /* The first failure ends the session for all. From any thread. */
 void session_fail(struct session *session, const struct fault *fault);
+
+/* Sends CHECKS when there is something new to tell. status is what was told last. */
+int session_send_checks(struct session *session, const struct wire_status *status,
+			struct fault *fault);
 
 #endif

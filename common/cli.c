@@ -15,5 +15,5 @@ const struct cli_command *cli_find(const struct cli_program *program, const char
 void cli_print_commands(const struct cli_program *program, FILE *to)
 {
 	for (size_t i = 0; i < program->command_count; i++)
-		fprintf(to, "  %-8s %s\n", program->commands[i].name, program->commands[i].help);
+		fprintf(to, "  %-10s %s\n", program->commands[i].name, program->commands[i].help);
 }

@@ -20,6 +20,7 @@
  *   R  STREAM_ACK      batch b is durable in the journal
  *   R  STREAM_RESULT   for each DIGEST record that was reached
  *   R  DIGEST_RESULT   for each DIGESTS, by its number
+ *   A  CHECKS          would the source start on the target? When it was looked at, and again
  *   R  COMMAND         A  REPLY
  *   A  RANGES          what a verify found
  *   cutover:  R COMMAND(cutover)  A STEP...  A SEAL  R COMMIT  A FENCED  R FENCED (heard)
@@ -88,6 +89,7 @@ enum wire_type {
 	WIRE_STREAM_ACK = 19,
 	WIRE_STREAM_RESULT = 20,
 	WIRE_MACHINE = 21,
+	WIRE_CHECKS = 22,
 	WIRE_DATA = 32,
 	WIRE_DIGESTS = 33,
 	WIRE_BARRIER = 34,
@@ -243,6 +245,17 @@ enum wire_status_flag {
 	WIRE_STATUS_TRACKED = 8, /* writes are seen as they happen (bpf), not by comparing (scan) */
 	WIRE_STATUS_WAITING = 16, /* something failed; trying again by itself */
 };
+
+#define WIRE_CHECKS_TEXT_MAX 4096
+
+/* What `blkferry-agent check` found last. */
+struct wire_checks {
+	le32 errors, warnings;
+	le64 checked_s;	 /* when, seconds since 1970 by the source's clock */
+	char target[16]; /* "xen", "kvm" */
+	char text
+		[WIRE_CHECKS_TEXT_MAX]; /* a line each, errors first; what had no room is missing */
+} __attribute__((packed));
 
 struct wire_ack {
 	le64 epoch;

@@ -39,6 +39,7 @@ static const struct type_rule rules[] = {
 	[WIRE_STREAM_RESULT] = {"STREAM_RESULT", sizeof(struct wire_stream_result) + 1,
 				sizeof(struct wire_stream_result) + WIRE_RECORD_DIGESTS_MAX},
 	[WIRE_MACHINE] = {"MACHINE", EXACT(wire_machine)},
+	[WIRE_CHECKS] = {"CHECKS", EXACT(wire_checks)},
 	[WIRE_DATA] = {"DATA", sizeof(struct wire_data) + sizeof(struct wire_extent),
 		       WIRE_DATA_FRAME_MAX},
 	[WIRE_DIGESTS] = {"DIGESTS", sizeof(struct wire_digests) + WIRE_DIGEST_LEN,
@@ -251,6 +252,13 @@ int wire_check_payload(unsigned int type, void *payload, uint32_t length, struct
 		return check_disk(payload, fault);
 	case WIRE_MACHINE:
 		return check_machine(payload, fault);
+	case WIRE_CHECKS: {
+		struct wire_checks *checks = payload;
+
+		END_TEXT(checks, target);
+		END_TEXT(checks, text);
+		return 0;
+	}
 	case WIRE_DISK_READY: {
 		struct wire_disk_ready *ready = payload;
 

@@ -7,12 +7,13 @@
 set -euo pipefail
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$(dirname "$0")/.."
+PWD=$(pwd -P)
 name=blkferry-$(cat VERSION)
 
 # Without git (we are in a release archive already): all but the builds.
 files()
 {
-	if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+	if [ "$(git rev-parse --show-toplevel 2>/dev/null)" = "$PWD" ]; then
 		git ls-files --cached --others --exclude-standard
 	else
 		find . -path './build*' -prune -o -path ./debian -prune -o -type f -print | sed 's|^\./||'
@@ -22,6 +23,6 @@ files()
 }
 
 files | tar --create --no-recursion --transform "s|^|$name/|" --format=gnu \
-	--mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u+rw,go+r,go-w --files-from=- |
+	--mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u+rw,go=rX --files-from=- |
 	gzip -9n >"$folder/$name.tar.gz.tmp"
 mv "$folder/$name.tar.gz.tmp" "$folder/$name.tar.gz"

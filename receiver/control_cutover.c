@@ -161,6 +161,7 @@ void control_cutover(struct control_client *client, struct machine *machine, jso
 		.timeout_ms = timeout > 0 ? (uint64_t)timeout : TIMEOUT_MS,
 		.fence = fence > 0 ? (unsigned int)fence : 1,
 		.is_dry_run = json_is_true(json_object_get(request, "dry_run")),
+		.ignores_checks = json_is_true(json_object_get(request, "ignore_checks")),
 		.skips_certify = json_is_true(json_object_get(request, "no_certify")),
 	};
 	const char *when = json_string_value(json_object_get(request, "at"));

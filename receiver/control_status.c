@@ -117,6 +117,8 @@ json_t *control_machine_to_json(struct machine *machine)
 						(double)NS_PER_S)
 				    : json_null());
 	json_object_set_new(root, "agent", agent_to_json(machine));
+	if (machine->checks.checked_s)
+		json_object_set_new(root, "readiness", machine_checks_to_json(&machine->checks));
 	if (machine->facts.cpus)
 		json_object_set_new(root, "source", machine_facts_to_json(&machine->facts));
 	json_object_set_new(root, "disks", disks_to_json(machine));

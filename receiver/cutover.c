@@ -91,6 +91,8 @@ int cutover_start(struct machine *machine, const struct cutover_request *request
 	os_mutex_lock(&machine->lock);
 	session = session_hold(machine);
 	error = check(machine, session, fault);
+	if (!error && !request->ignores_checks)
+		error = machine_check_readiness(machine, fault);
 	if (!error)
 		machine->cutover = (struct machine_cutover){
 			.id = command.id,

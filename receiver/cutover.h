@@ -13,7 +13,7 @@
 struct cutover_request {
 	uint64_t timeout_ms; /* of the freeze */
 	unsigned int fence;  /* as in struct wire_command */
-	bool is_dry_run, skips_certify;
+	bool is_dry_run, skips_certify, ignores_checks;
 	uint64_t point; /* checkpoint that the target shall be in the end; 0: the newest state */
 };
 

@@ -98,6 +98,7 @@ struct machine {
 	uint64_t status_ns;
 	uint64_t capture_rate; /* captured bytes a second, between the last two */
 	char agent_host[64], agent_version[32];
+	struct wire_checks checks; /* as its agent said last; checked_s 0: never */
 	struct wire_machine facts; /* of the source; cpus 0: not known */
 	char last_error[WIRE_TEXT_MAX];
 	struct machine_cutover cutover;
@@ -122,6 +123,12 @@ void machine_path(const struct machines *machines, const struct machine *machine
 
 /* Stores it durably. The lock is held. */
 int machine_store(struct machines *machines, struct machine *machine, struct fault *fault);
+/* machine_checks.c: would the source start on the target? */
+void machine_set_checks(struct machine *machine, const struct wire_checks *checks);
+json_t *machine_checks_to_json(const struct wire_checks *checks);
+/* -EAGAIN when its check found errors. The lock is held. */
+int machine_check_readiness(const struct machine *machine, struct fault *fault);
+
 /* machine_facts.c: what the source is, as it is stored and shown. Nothing of it is trusted. */
 json_t *machine_facts_to_json(const struct wire_machine *facts);
 void machine_facts_from_json(const json_t *json, struct wire_machine *ret_facts);

@@ -103,7 +103,7 @@ static int serve(const struct receiver_options *options, struct fault *fault)
 	if (!error)
 		error = machines_load(options, &machines, fault);
 	if (!error)
-		xcp_init(options);
+		error = xcp_init(options, fault);
 	if (!error)
 		error = server_start(machines, &server, fault);
 	if (!error) {

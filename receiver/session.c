@@ -237,6 +237,10 @@ static int dispatch(struct session *session, enum wire_type type, const void *me
 
 	if (type == WIRE_STATUS)
 		return on_status(session, message);
+	if (type == WIRE_CHECKS) {
+		machine_set_checks(session->machine, message);
+		return 0;
+	}
 	if (type == WIRE_REPLY)
 		return on_reply(session, message);
 	if (type == WIRE_RANGES)

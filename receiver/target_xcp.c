@@ -37,9 +37,11 @@ int target_xcp_open(const char *vdi, const char *name, uint64_t size_bytes,
 	if (error)
 		return error;
 	error = open_attached(uri, size_bytes, &target, fault);
+	if (error)
+		return error;
+	error = xcp_confirm(vdi, uri, fault);
 	if (error) {
-		/* Somebody may have taken it away, or the VM was restarted. */
-		xcp_distrust(vdi);
+		target_close(target);
 		return error;
 	}
 	snprintf(target->info.text, sizeof(target->info.text), "xcp:%s (%.200s)", vdi, uri);

@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
 #include "agent/linux/check/check.h"
 #include "agent/linux/check/fix.h"
+#include "agent/linux/check/verdict.h"
 #include "agent/options.h"
 
 #define EXIT_USAGE     2
@@ -137,6 +139,11 @@ static int look(struct request *request, struct fault *fault)
 		print_json(&context, request);
 	else
 		print_text(&context);
+	if (!strcmp(request->root, "/") && verdict_write(request->state, &context) != 0)
+		fprintf(stderr,
+			"blkferry-agent: ignoring that %s cannot be written: the receiver is not "
+			"told\n",
+			request->state);
 	result = check_count(&context, CHECK_ERROR) ? EXIT_NOT_READY : EXIT_SUCCESS;
 	check_fini(&context);
 	return result;
@@ -164,6 +171,12 @@ static int run(struct request *request, const char *config)
 	struct fault fault = {.text = ""};
 	int result;
 
+	if (geteuid() != 0) {
+		fputs("blkferry-agent: check has to read all of the system's files: run it as "
+		      "root\n",
+		      stderr);
+		return EXIT_FAILURE;
+	}
 	/* A root elsewhere has disks of its own, and its own folder for what is kept. */
 	request->disks = "auto";
 	request->state = ROOT_STATE;

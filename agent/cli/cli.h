@@ -7,6 +7,7 @@
 int cli_run(int argc, char **argv);
 int cli_disks(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_first_boot(int argc, char **argv);
 int cli_enroll(int argc, char **argv);
 int cli_forget(int argc, char **argv);
 

@@ -14,7 +14,7 @@ dir=$(mkdir -p "$1" && cd "$1" && pwd)
 prefix=$dir/prefix
 jobs=${JOBS:-$(nproc)}
 machine=$(uname -m)
-packages=(zlib lz4 xxhash jansson libinih openssl elfutils libbpf liburing libxml2 libnbd)
+packages=(zlib lz4 xxhash jansson libinih openssl elfutils libbpf liburing libxml2 libnbd curl)
 export CFLAGS="-O2 -g -fPIC -fstack-protector-strong"
 export CC=musl-cc PATH="$dir/bin:$PATH"
 # OpenSSL writes it, and CC, into its library. They are the same wherever and whenever it is built.
@@ -119,7 +119,11 @@ make_compiler()
 		exec musl-gcc -isystem $prefix/include -idirafter $dir/kernel-headers -L$prefix/lib \\
 			-ffile-prefix-map=$dir=/usr/src "\$@"
 	END
-	chmod 755 "$dir/bin/musl-cc"
+	# The programs: static, and still placed at random (static-pie), which Debian's musl-gcc does not offer.
+	sed -e 's|/Scrt1.o|/rcrt1.o|' -e 's|-dynamic-linker .*|-nostdlib -static -pie --no-dynamic-linker -z text|' \
+		"/usr/lib/$machine-linux-musl/musl-gcc.specs" >"$dir/static-pie.specs"
+	sed "s|exec musl-gcc|exec gcc -fPIE -specs $dir/static-pie.specs|" "$dir/bin/musl-cc" >"$dir/bin/musl-pie-cc"
+	chmod 755 "$dir/bin"/musl*-cc
 	export PKG_CONFIG_LIBDIR=$prefix/lib/pkgconfig PKG_CONFIG_PATH=
 }
 
@@ -239,6 +243,19 @@ build_libnbd()
 	make -C lib install
 	make -C include install
 	pc libnbd 1 -lnbd libxml-2.0
+}
+
+build_curl()
+{
+	# For XAPI: HTTP and HTTPS, also over a unix socket, and nothing else.
+	configure --with-openssl="$prefix" --without-zlib --without-brotli --without-zstd --without-libpsl \
+		--without-nghttp2 --without-libidn2 --without-librtmp --without-libssh2 --without-libgsasl --disable-manual \
+		--disable-{dict,file,ftp,gopher,imap,ldap,ldaps,mqtt,pop3,rtsp,smb,smtp,telnet,tftp,alt-svc,hsts,ntlm} \
+		--with-ca-bundle=/etc/ssl/certs/ca-certificates.crt
+	make -j"$jobs" -C lib libcurl.la
+	make -C lib install-libLTLIBRARIES
+	make -C include install
+	pc libcurl 7 -lcurl "libssl libcrypto"
 }
 
 build()

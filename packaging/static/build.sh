@@ -18,7 +18,7 @@ trap 'rm -rf "$work"' EXIT
 tar -C "$work" -xf "$archive"
 name=$(basename "$archive" .tar.gz)
 cd "$work/$name"
-make -j"${JOBS:-$(nproc)}" BUILD=build CC=musl-cc LDFLAGS=-static PKG_CONFIG='pkg-config --static' PREFIX=/usr/local \
+make -j"${JOBS:-$(nproc)}" BUILD=build CC=musl-pie-cc PKG_CONFIG='pkg-config --static' PREFIX=/usr/local \
 	UNITDIR=/etc/systemd/system ZSHCOMPDIR=/usr/local/share/zsh/site-functions DESTDIR="$work/root" VIEW_PLUGIN= install \
 	CFLAGS="-O2 -g -include packaging/static/musl_compat.h -ffile-prefix-map=$PWD=." >"$out/build.log" 2>&1 || {
 	tail -n 60 "$out/build.log"
@@ -38,4 +38,4 @@ mkdir "$work/$package"
 cp "$out/programs/blkferry-agent" "$work/$package/files/usr/local/sbin/blkferry-agent"
 cp packaging/static/install.sh README.md NEWS LICENSE "$work/$package"
 tar -C "$work" --create --sort=name --format=gnu --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
-	--mode=u+rw,go+r,go-w "$package" | gzip -9n >"$out/$package.tar.gz"
+	--mode=u+rw,go=rX "$package" | gzip -9n >"$out/$package.tar.gz"

@@ -29,6 +29,8 @@ static const char usage[] =
 	"stays\n"
 	"                       frozen until a person ends it\n"
 	"  --dry-run            only check whether it would begin\n"
+	"  --ignore-checks      also when 'blkferry-agent check' found that the target would not "
+	"start\n"
 	"  --no-certify         do not compare digests (faster; not recommended)\n"
 	"  --source-is-dead     after a commit that the source never confirmed: you say that it is "
 	"off\n"
@@ -44,7 +46,7 @@ struct options {
 	const char *name, *when;
 	double timeout_s;
 	int fence;
-	bool is_dry_run, skips_certify, source_is_dead, is_json;
+	bool is_dry_run, skips_certify, ignores_checks, source_is_dead, is_json;
 };
 
 static void print_step(const json_t *event, bool is_json)
@@ -138,6 +140,7 @@ static int parse(int argc, char **argv, struct options *options)
 		{"fence", required_argument, NULL, 'f'},
 		{"dry-run", no_argument, NULL, 'n'},
 		{"no-certify", no_argument, NULL, 'c'},
+		{"ignore-checks", no_argument, NULL, 'i'},
 		{"source-is-dead", no_argument, NULL, 'd'},
 		{"json", no_argument, NULL, 'j'},
 		{"at", required_argument, NULL, 'a'},
@@ -157,6 +160,8 @@ static int parse(int argc, char **argv, struct options *options)
 			options->when = optarg;
 		else if (option == 'c')
 			options->skips_certify = true;
+		else if (option == 'i')
+			options->ignores_checks = true;
 		else if (option == 'd')
 			options->source_is_dead = true;
 		else if (option == 'j')
@@ -178,12 +183,12 @@ int cli_cutover(int argc, char **argv)
 
 	if (exit_code)
 		return exit_code >= 100 ? exit_code - 100 : exit_code;
-	client = client_ask(json_pack("{s:s, s:s, s:s, s:I, s:i, s:b, s:b, s:b}", "command",
-				      "cutover", "machine", options.name, "at", options.when,
-				      "timeout_ms", (json_int_t)(options.timeout_s * 1000), "fence",
-				      options.fence, "dry_run", options.is_dry_run, "no_certify",
-				      options.skips_certify, "source_is_dead",
-				      options.source_is_dead));
+	client = client_ask(
+		json_pack("{s:s, s:s, s:s, s:I, s:i, s:b, s:b, s:b, s:b}", "command", "cutover",
+			  "machine", options.name, "at", options.when, "timeout_ms",
+			  (json_int_t)(options.timeout_s * 1000), "fence", options.fence, "dry_run",
+			  options.is_dry_run, "no_certify", options.skips_certify, "ignore_checks",
+			  options.ignores_checks, "source_is_dead", options.source_is_dead));
 	if (!client)
 		return EXIT_CODE_NO_RECEIVER;
 	exit_code = follow(client, &options);

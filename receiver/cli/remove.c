@@ -15,7 +15,8 @@ static const char usage[] =
 	"Ends the replication of NAME: its agent is told to stop tracking, its certificate is not\n"
 	"accepted any more, and a replica that the receiver stores itself (target auto) is "
 	"deleted.\n"
-	"Targets that were named in receiver.ini stay as they are.\n"
+	"Targets that were named in receiver.ini stay as they are, and so do VM and disks in a\n"
+	"pool, which are only detached.\n"
 	"\n"
 	"  --keep-data   keep the replica's file\n"
 	"  --yes         do not ask (also implied when there is no terminal)\n";

@@ -163,6 +163,33 @@ static void print_stream(const json_t *machine)
 		       text_of(gaps, "reason"));
 }
 
+/* What keeps the target from starting in full; of warnings only how many there are. */
+static void print_readiness(const json_t *readiness)
+{
+	const json_t *findings = json_object_get(readiness, "findings"), *finding;
+	size_t i;
+
+	if (!readiness)
+		return;
+	if (!number_of(readiness, "errors"))
+		printf("  starts     on %s, as far as 'blkferry-agent check' can tell (%llu "
+		       "warnings)\n",
+		       text_of(readiness, "target"),
+		       (unsigned long long)number_of(readiness, "warnings"));
+	else
+		printf("  NOT READY  would not start on %s: 'blkferry-agent check' found %llu "
+		       "errors\n",
+		       text_of(readiness, "target"),
+		       (unsigned long long)number_of(readiness, "errors"));
+	json_array_foreach(findings, i, finding)
+	{
+		const char *text = json_string_value(finding);
+
+		if (text && strncmp(text, "error ", 6) == 0)
+			printf("             %s\n", text);
+	}
+}
+
 void cli_print_machine(const json_t *machine)
 {
 	char line[256];
@@ -183,6 +210,7 @@ void cli_print_machine(const json_t *machine)
 	if (is_true(machine, "suspect"))
 		puts("  SUSPECT    a write may have been missed: the whole disk is compared");
 	print_stream(machine);
+	print_readiness(json_object_get(machine, "readiness"));
 	print_disks(json_object_get(machine, "disks"));
 	print_agent(json_object_get(machine, "agent"));
 	if (is_streaming(machine))

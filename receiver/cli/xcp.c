@@ -12,7 +12,7 @@
 
 static const char usage[] =
 	"usage: blkferry xcp create NAME --sr SR [--network NETWORK]... [--template TEMPLATE]\n"
-	"                          [--vm-name NAME] [--json]\n"
+	"                          [--vm-name VM] [--json]\n"
 	"\n"
 	"Makes in the pool of receiver.ini's [xcp] what machine NAME will be after its cutover: a "
 	"VDI\n"
@@ -27,7 +27,7 @@ static const char usage[] =
 	"order\n"
 	"                        (default: the one that the pool has)\n"
 	"  --template TEMPLATE   what the VM is cloned from (default: Other install media)\n"
-	"  --vm-name NAME        the VM's name (default: the machine's)\n"
+	"  --vm-name VM          the VM's name (default: the machine's)\n"
 	"  --json                print the result as JSON\n";
 
 static void print_result(const json_t *result)

@@ -232,6 +232,11 @@ static int configure(struct xapi_http *http)
 	curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, http->fingerprints ? 0L : 2L);
 	if (http->ca_file)
 		curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca_file);
+	if (http->fingerprints) {
+		/* Nor do the system's CAs, which need not be there. */
+		curl_easy_setopt(curl, CURLOPT_CAINFO, NULL);
+		curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	}
 	/* Without it nothing would be verified as it should: it must be there. */
 	if (curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, set_up_tls) != CURLE_OK ||
 	    curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, http) != CURLE_OK)

@@ -25,9 +25,9 @@
 
 enum xcp_attach { XCP_ATTACH_HELPER = 1, XCP_ATTACH_DOM0, XCP_ATTACH_DOM0_NBD };
 
-/* Before anything else here; options live as long as the process. Detaches what an earlier receiver left
- * attached; when the pool cannot be reached now, before the first attach. */
-void xcp_init(const struct receiver_options *options);
+/* Before anything else here. Begins to detach what an earlier receiver left attached; when the pool cannot be
+ * reached now, that is done before the first attach. */
+int xcp_init(const struct receiver_options *options, struct fault *fault);
 /* Can [xcp] be right? Fault STOP. */
 int xcp_check_options(const struct receiver_options *options, struct fault *fault);
 
@@ -50,8 +50,9 @@ int xcp_create(struct machines *machines, struct machine *machine,
 /* Attaches a VDI for writing; ret_uri: a target that target_open takes (block:, nbd+unix:). One that is
  * attached already stays so. */
 int xcp_attach(const char *vdi, char *ret_uri, size_t size, struct fault *fault);
-/* What xcp_attach said could not be opened: it is attached anew the next time. */
-void xcp_distrust(const char *vdi);
+/* Is it that still? To be asked when the target is open, since an open device cannot be taken away: before, it can
+ * have become another disk of the same name. Fault RETRY. */
+int xcp_confirm(const char *vdi, const char *uri, struct fault *fault);
 int xcp_detach(const char *vdi, struct fault *fault); /* one that is not attached: 0 */
 
 /* 0 also for a machine that has no VM in the pool. */

@@ -28,14 +28,9 @@
 #define DOM0_IDENTITY	"/etc/xensource-inventory"
 #define DOM0_KEY	"CONTROL_DOMAIN_UUID='"
 
-struct attached {
-	char vdi[XCP_UUID_MAX];
-	char uri[256]; /* "": not attached, as far as this process knows */
-};
-
 static struct {
 	struct os_mutex lock;
-	struct attached list[ATTACHED_MAX];
+	char list[ATTACHED_MAX][XCP_UUID_MAX];
 	unsigned int count;
 	bool is_loaded; /* and what it named is detached */
 } state = {.lock = OS_MUTEX_INITIALIZER};
@@ -45,12 +40,14 @@ static void list_path(char *ret_path, size_t size)
 	snprintf(ret_path, size, "%s/xcp-attached.json", xcp_pool()->state_folder);
 }
 
-static struct attached *find(const char *vdi)
+/* Its place in the list; state.count when it is not there. */
+static unsigned int find(const char *vdi)
 {
-	for (unsigned int i = 0; i < state.count; i++)
-		if (strcmp(state.list[i].vdi, vdi) == 0)
-			return &state.list[i];
-	return NULL;
+	unsigned int i = 0;
+
+	while (i < state.count && strcmp(state.list[i], vdi) != 0)
+		i++;
+	return i;
 }
 
 static int store_list(struct fault *fault)
@@ -60,7 +57,7 @@ static int store_list(struct fault *fault)
 	int error = -ENOMEM;
 
 	for (unsigned int i = 0; i < state.count; i++)
-		json_array_append_new(list, json_string(state.list[i].vdi));
+		json_array_append_new(list, json_string(state.list[i]));
 	text = json_dumps(list, JSON_INDENT(1));
 	list_path(path, sizeof(path));
 	if (text)
@@ -72,35 +69,29 @@ static int store_list(struct fault *fault)
 		     : 0;
 }
 
-static int add(const char *vdi, struct attached **ret_attached, struct fault *fault)
+static int add(const char *vdi, struct fault *fault)
 {
-	struct attached *attached = find(vdi);
 	int error;
 
-	if (!attached) {
-		if (state.count == ATTACHED_MAX)
-			return fault_set(fault, FAULT_STOP, E2BIG, "more than %d disks attached",
-					 ATTACHED_MAX);
-		attached = &state.list[state.count++];
-		snprintf(attached->vdi, sizeof(attached->vdi), "%s", vdi);
-		attached->uri[0] = '\0';
-		error = store_list(fault);
-		if (error) {
-			state.count--;
-			return error;
-		}
-	}
-	*ret_attached = attached;
-	return 0;
+	if (find(vdi) < state.count)
+		return 0;
+	if (state.count == ATTACHED_MAX)
+		return fault_set(fault, FAULT_STOP, E2BIG, "more than %d disks attached",
+				 ATTACHED_MAX);
+	snprintf(state.list[state.count++], XCP_UUID_MAX, "%s", vdi);
+	error = store_list(fault);
+	if (error)
+		state.count--;
+	return error;
 }
 
 static int drop(const char *vdi, struct fault *fault)
 {
-	struct attached *attached = find(vdi);
+	unsigned int i = find(vdi);
 
-	if (!attached)
+	if (i == state.count)
 		return 0;
-	*attached = state.list[--state.count];
+	memmove(state.list[i], state.list[--state.count], XCP_UUID_MAX);
 	return store_list(fault);
 }
 
@@ -222,7 +213,7 @@ static int load_list(struct fault *fault)
 		const char *vdi = json_string_value(json_array_get(list, i));
 
 		if (vdi)
-			snprintf(state.list[state.count++].vdi, XCP_UUID_MAX, "%s", vdi);
+			snprintf(state.list[state.count++], XCP_UUID_MAX, "%s", vdi);
 	}
 	json_decref(list);
 	return error;
@@ -234,12 +225,13 @@ static int clean(struct xapi *xapi, const char *vm, struct fault *fault)
 	int error = load_list(fault);
 
 	while (!error && state.count > 0) {
-		struct attached *last = &state.list[state.count - 1];
+		char vdi[XCP_UUID_MAX];
 
-		log_info("disk %s was left attached by an earlier run: detaching it", last->vdi);
-		error = remove_vbds(xapi, vm, last->vdi, fault);
+		memcpy(vdi, state.list[state.count - 1], sizeof(vdi));
+		log_info("disk %s was left attached by an earlier run: detaching it", vdi);
+		error = remove_vbds(xapi, vm, vdi, fault);
 		if (!error)
-			error = drop(last->vdi, fault);
+			error = drop(vdi, fault);
 	}
 	state.is_loaded = !error;
 	return error;
@@ -260,7 +252,7 @@ static int begin(struct xapi **ret_xapi, char *ret_vm, struct fault *fault)
 }
 
 static int make_vbd(struct xapi *xapi, const char *vm, const char *vdi, char *ret_vbd,
-		    unsigned int *ret_device, struct fault *fault)
+		    struct fault *fault)
 {
 	char number[24];
 	json_t *result;
@@ -281,7 +273,6 @@ static int make_vbd(struct xapi *xapi, const char *vm, const char *vdi, char *re
 		return fault_set(fault, FAULT_STOP, ENOSPC,
 				 "the receiver's VM has no room for another disk: run a second "
 				 "receiver in another VM");
-	*ret_device = (unsigned int)device;
 	snprintf(number, sizeof(number), "%lu", device);
 	error = xapi_callf(xapi, &result, fault, "VBD.create",
 			   "[{s:s, s:s, s:s, s:b, s:s, s:s, s:b, s:b, s:{}, s:s, s:{}}]", "VM", vm,
@@ -316,15 +307,20 @@ static int wait_for_device(unsigned int device, char *ret_name, size_t size, str
 			 device, xcp_xenstore_id(device));
 }
 
+/* What a plugged VBD is here. */
 static int describe(struct xapi *xapi, const char *vdi, const char *vdi_ref, const char *vbd,
-		    unsigned int device, char *ret_uri, size_t size, struct fault *fault)
+		    char *ret_uri, size_t size, struct fault *fault)
 {
-	char name[128], sr[XAPI_REF_MAX], sr_uuid[XCP_UUID_MAX];
+	char name[128], number[24], sr[XAPI_REF_MAX], sr_uuid[XCP_UUID_MAX];
 	int error = -EINVAL;
 
 	switch ((enum xcp_attach)xcp_pool()->xcp_attach) {
 	case XCP_ATTACH_HELPER:
-		error = wait_for_device(device, name, 64, fault);
+		error = xapi_get_text(xapi, "VBD.get_userdevice", vbd, number, sizeof(number),
+				      fault);
+		if (!error)
+			error = wait_for_device((unsigned int)strtoul(number, NULL, 10), name, 64,
+						fault);
 		break;
 	case XCP_ATTACH_DOM0:
 		error = xapi_get_text(xapi, "VBD.get_device", vbd, name, sizeof(name), fault);
@@ -345,83 +341,100 @@ static int describe(struct xapi *xapi, const char *vdi, const char *vdi_ref, con
 	return error;
 }
 
-/* When it fails, *ret_is_left says that a VBD could not be taken away again. */
-static int plug(struct xapi *xapi, const char *vm, struct attached *attached, bool *ret_is_left,
-		struct fault *fault)
+/* Makes a VBD and plugs it. When it fails, *ret_is_left says that it could not be taken away again. */
+static int plug(struct xapi *xapi, const char *vm, const char *vdi_ref, char *ret_vbd,
+		bool *ret_is_left, struct fault *fault)
 {
-	char ref[XAPI_REF_MAX], vbd[XAPI_REF_MAX];
 	struct fault ignored = {0};
-	unsigned int device = 0;
-	int error = xapi_get_text(xapi, "VDI.get_by_uuid", attached->vdi, ref, sizeof(ref), fault);
+	int error = make_vbd(xapi, vm, vdi_ref, ret_vbd, fault);
 
 	*ret_is_left = false;
-	if (!error)
-		error = make_vbd(xapi, vm, ref, vbd, &device, fault);
 	if (error)
 		return error;
-	error = xapi_run(xapi, "VBD.plug", json_pack("[s]", vbd), PLUG_NS, NULL, 0, fault);
-	if (!error)
-		error = describe(xapi, attached->vdi, ref, vbd, device, attached->uri,
-				 sizeof(attached->uri), fault);
+	error = xapi_run(xapi, "VBD.plug", json_pack("[s]", ret_vbd), PLUG_NS, NULL, 0, fault);
 	if (error)
-		*ret_is_left = unplug(xapi, vbd, &ignored) ||
-			       xapi_callf(xapi, NULL, &ignored, "VBD.destroy", "[s]", vbd);
+		*ret_is_left = unplug(xapi, ret_vbd, &ignored) ||
+			       xapi_callf(xapi, NULL, &ignored, "VBD.destroy", "[s]", ret_vbd);
 	return error;
 }
 
-/* The lock is held. */
-static int attach(const char *vdi, struct fault *fault)
+/* The plugged VBD of the VDI on our VM, "" when there is none. */
+static int find_plugged(struct xapi *xapi, const char *vm, const char *vdi_ref, char *ret_vbd,
+			struct fault *fault)
 {
-	struct fault ignored = {0};
-	struct attached *attached = NULL;
-	char vm[XAPI_REF_MAX];
-	bool is_left = true;
-	struct xapi *xapi;
-	int error = begin(&xapi, vm, fault);
+	bool is_attached = false;
+	int error = xcp_vbd_find(xapi, vm, vdi_ref, ret_vbd, fault);
 
-	if (error)
-		return error;
-	/* It was attached, and is distrusted, or an earlier attempt left something. */
-	if (find(vdi))
-		error = remove_vbds(xapi, vm, vdi, fault);
-	if (!error)
-		error = add(vdi, &attached, fault);
-	if (!error) {
-		error = plug(xapi, vm, attached, &is_left, fault);
-		if (error && !is_left)
+	if (!error && ret_vbd[0])
+		error = xapi_get_switch(xapi, "VBD.get_currently_attached", ret_vbd, &is_attached,
+					fault);
+	if (!is_attached)
+		ret_vbd[0] = '\0';
+	return error;
+}
+
+/* The lock is held. may_plug: false only looks. */
+static int attach(struct xapi *xapi, const char *vm, const char *vdi, bool may_plug, char *ret_uri,
+		  size_t size, struct fault *fault)
+{
+	char ref[XAPI_REF_MAX], vbd[XAPI_REF_MAX] = "";
+	struct fault ignored = {0};
+	bool is_listed = find(vdi) < state.count, is_left = true;
+	int error = xapi_get_text(xapi, "VDI.get_by_uuid", vdi, ref, sizeof(ref), fault);
+
+	if (!error && is_listed)
+		error = find_plugged(xapi, vm, ref, vbd, fault);
+	if (!error && !vbd[0] && !may_plug)
+		error = fault_set(fault, FAULT_RETRY, ENODEV,
+				  "the disk %s was taken away from the receiver's VM", vdi);
+	if (!error && !vbd[0]) {
+		/* Of ours, and not plugged: what somebody unplugged by hand. */
+		error = is_listed ? remove_vbds(xapi, vm, vdi, fault) : add(vdi, fault);
+		if (!error)
+			error = plug(xapi, vm, ref, vbd, &is_left, fault);
+		if (error && find(vdi) < state.count && !is_left)
 			(void)drop(vdi, &ignored); /* else it is tried again */
 	}
-	xapi_close(xapi);
-	return error;
+	return error ? error : describe(xapi, vdi, ref, vbd, ret_uri, size, fault);
 }
 
-int xcp_attach(const char *vdi, char *ret_uri, size_t size, struct fault *fault)
+static int attach_or_confirm(const char *vdi, bool may_plug, char *ret_uri, size_t size,
+			     struct fault *fault)
 {
-	struct attached *attached;
-	int error = 0;
+	char vm[XAPI_REF_MAX];
+	struct xapi *xapi;
+	int error;
 
 	if (!xcp_pool())
 		return fault_set(fault, FAULT_STOP, EINVAL,
 				 "receiver.ini has no section [xcp] that says which pool has it");
 	os_mutex_lock(&state.lock);
-	attached = find(vdi);
-	if (!state.is_loaded || !attached || !attached->uri[0])
-		error = attach(vdi, fault);
-	if (!error)
-		snprintf(ret_uri, size, "%s", find(vdi)->uri);
+	error = begin(&xapi, vm, fault);
+	if (!error) {
+		error = attach(xapi, vm, vdi, may_plug, ret_uri, size, fault);
+		xapi_close(xapi);
+	}
 	os_mutex_unlock(&state.lock);
 	return error;
 }
 
-void xcp_distrust(const char *vdi)
+int xcp_attach(const char *vdi, char *ret_uri, size_t size, struct fault *fault)
 {
-	struct attached *attached;
+	return attach_or_confirm(vdi, true, ret_uri, size, fault);
+}
 
-	os_mutex_lock(&state.lock);
-	attached = find(vdi);
-	if (attached)
-		attached->uri[0] = '\0';
-	os_mutex_unlock(&state.lock);
+int xcp_confirm(const char *vdi, const char *uri, struct fault *fault)
+{
+	char now[256];
+	int error = attach_or_confirm(vdi, false, now, sizeof(now), fault);
+
+	if (!error && strcmp(now, uri) != 0)
+		error = fault_set(
+			fault, FAULT_RETRY, ENODEV,
+			"the disk %s was %s, and is %s now: somebody changed the disks of "
+			"the receiver's VM",
+			vdi, uri, now);
+	return error;
 }
 
 int xcp_detach(const char *vdi, struct fault *fault)
@@ -435,7 +448,7 @@ int xcp_detach(const char *vdi, struct fault *fault)
 	os_mutex_lock(&state.lock);
 	error = begin(&xapi, vm, fault);
 	if (!error) {
-		if (find(vdi))
+		if (find(vdi) < state.count)
 			error = remove_vbds(xapi, vm, vdi, fault);
 		if (!error)
 			error = drop(vdi, fault);
@@ -445,19 +458,32 @@ int xcp_detach(const char *vdi, struct fault *fault)
 	return error;
 }
 
-void xcp_init(const struct receiver_options *options)
+static void clean_now(void *argument)
 {
 	struct fault fault = {0};
 	char vm[XAPI_REF_MAX];
 	struct xapi *xapi;
 
-	xcp_set_pool(options);
-	if (!xcp_pool())
-		return;
 	os_mutex_lock(&state.lock);
 	if (begin(&xapi, vm, &fault))
 		log_warning("%s; this is tried again when a disk is needed", fault.text);
 	else
 		xapi_close(xapi);
 	os_mutex_unlock(&state.lock);
+}
+
+/* In a thread that nobody waits for: a pool that is slow to answer must not keep the receiver from starting or
+ * ending. */
+int xcp_init(const struct receiver_options *options, struct fault *fault)
+{
+	static struct os_thread thread; /* it may outlive this function's caller */
+
+	if (!options->xcp_host)
+		return 0;
+	if (xcp_set_pool(options))
+		return fault_set(fault, FAULT_STOP, ENOMEM, "out of memory");
+	if (os_thread_start(&thread, "xcp", clean_now, NULL))
+		return fault_set(fault, FAULT_STOP, EAGAIN, "cannot start a thread");
+	pthread_detach(thread.handle);
+	return 0;
 }

@@ -188,7 +188,7 @@ static int create_vdis(struct xapi *xapi, const struct plan *plan, const char *s
 	if (!error)
 		error = xapi_get_text(xapi, "SR.get_type", ref, type, sizeof(type), fault);
 	for (unsigned int i = 0; !error && i < plan->disk_count; i++)
-		if (plan->disks[i].is_wanted)
+		if (plan->disks[i].is_wanted && !record->vdis[i][0])
 			error = create_vdi(xapi, plan, record->id, i, ref, type, record->vdis[i],
 					   fault);
 	return error;
@@ -224,6 +224,35 @@ static int make_all(struct xapi *xapi, const struct plan *plan, const struct xcp
 	return error;
 }
 
+static bool has_all(const struct plan *plan, const struct xcp_record *record)
+{
+	for (unsigned int i = 0; i < plan->disk_count; i++)
+		if (plan->disks[i].is_wanted && !record->vdis[i][0])
+			return false;
+	return true;
+}
+
+/* Disks that the source got since the VM was made. */
+static int add_disks(struct machines *machines, struct machine *machine, struct xapi *xapi,
+		     const struct plan *plan, const struct xcp_request *request,
+		     struct xcp_record *record, struct fault *fault)
+{
+	const struct xcp_record before = *record;
+	char name[XAPI_TEXT_MAX];
+	struct fault ignored = {0};
+	int error = create_vdis(xapi, plan, request->sr, record, fault);
+
+	if (!error)
+		error = xcp_record_store(machines, machine, record, fault);
+	for (unsigned int i = 0; error && i < plan->disk_count; i++) {
+		if (before.vdis[i][0])
+			continue;
+		disk_name(plan->name, i, name, sizeof(name));
+		(void)destroy_named(xapi, "VDI", name, record->id, &ignored);
+	}
+	return error;
+}
+
 /* An earlier attempt's leftovers go; what is complete stays. */
 static int begin_record(struct machines *machines, struct machine *machine, struct xapi *xapi,
 			const struct plan *plan, const char *vm_name, struct xcp_record *ret_record,
@@ -234,10 +263,12 @@ static int begin_record(struct machines *machines, struct machine *machine, stru
 
 	if (error && error != -ENOENT)
 		return error;
+	if (!error && ret_record->is_complete && !has_all(plan, ret_record))
+		return 0;
 	if (!error && ret_record->is_complete)
 		return fault_set(fault, FAULT_STOP, EEXIST,
-				 "%s has its VM in the pool already ('%s', %s)", machine->name,
-				 ret_record->vm_name, ret_record->vm);
+				 "%s has its VM and all its disks in the pool already ('%s', %s)",
+				 machine->name, ret_record->vm_name, ret_record->vm);
 	if (!error)
 		error = destroy_all(xapi, plan, ret_record, fault);
 	else
@@ -269,7 +300,9 @@ int xcp_create(struct machines *machines, struct machine *machine,
 		return error;
 	os_mutex_lock(&one_at_a_time);
 	error = begin_record(machines, machine, xapi, &plan, vm_name, &record, fault);
-	if (!error) {
+	if (!error && record.is_complete) {
+		error = add_disks(machines, machine, xapi, &plan, request, &record, fault);
+	} else if (!error) {
 		error = make_all(xapi, &plan, request, &record, fault);
 		record.is_complete = !error;
 		if (!error)

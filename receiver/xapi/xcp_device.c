@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which /dev/xvdX is it? Names are given in the order in which disks come; the number that the pool gave the
+ * Which VBD is it, and which /dev/xvdX? Names are given in the order in which disks come; the number that the pool gave the
  * disk is in the device's name on the xenstore bus: /sys/block/xvdb/device/nodename says device/vbd/51728.
  */
 #include <dirent.h>
@@ -38,5 +38,28 @@ int xcp_device_find(const char *sys_block, unsigned int id, char *ret_name, size
 	}
 	if (folder)
 		closedir(folder);
+	return error;
+}
+
+int xcp_vbd_find(struct xapi *xapi, const char *vm, const char *vdi_ref, char *ret_vbd,
+		 struct fault *fault)
+{
+	json_t *vbds;
+	int error = xapi_callf(xapi, &vbds, fault, "VDI.get_VBDs", "[s]", vdi_ref);
+
+	ret_vbd[0] = '\0';
+	if (error)
+		return error;
+	for (size_t i = 0; !error && i < json_array_size(vbds); i++) {
+		const char *vbd = json_string_value(json_array_get(vbds, i));
+		char owner[XAPI_REF_MAX];
+
+		if (!vbd)
+			continue;
+		error = xapi_get_text(xapi, "VBD.get_VM", vbd, owner, sizeof(owner), fault);
+		if (!error && strcmp(owner, vm) == 0)
+			snprintf(ret_vbd, XAPI_REF_MAX, "%s", vbd);
+	}
+	json_decref(vbds);
 	return error;
 }

@@ -25,9 +25,10 @@ int xcp_record_store(const struct machines *machines, const struct machine *mach
 int xcp_record_remove(const struct machines *machines, const struct machine *machine,
 		      struct fault *fault);
 
-/* The pool's options; NULL without [xcp]. */
+/* The pool's options (those of [xcp], and the state folder); NULL without [xcp]. */
 const struct receiver_options *xcp_pool(void);
-void xcp_set_pool(const struct receiver_options *options);
+/* Copies them, for as long as the process lives. -ENOMEM */
+int xcp_set_pool(const struct receiver_options *options);
 /* A session with the pool of [xcp]. */
 int xcp_open(struct xapi **ret_xapi, struct fault *fault);
 
@@ -37,6 +38,10 @@ int xcp_vm_make(struct xapi *xapi, const struct xcp_record *record,
 		struct fault *fault);
 /* Puts the block on, or takes it off; whatever else is blocked stays so. */
 int xcp_vm_block(struct xapi *xapi, const char *vm, bool is_blocked, struct fault *fault);
+
+/* xcp_device.c: the VBD of this VDI on the VM; "" when there is none. */
+int xcp_vbd_find(struct xapi *xapi, const char *vm, const char *vdi_ref, char *ret_vbd,
+		 struct fault *fault);
 
 /* The device number of the index'th disk: 3 is left to the CD drive. */
 static inline unsigned int xcp_device_of(unsigned int index)

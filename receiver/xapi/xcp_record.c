@@ -13,6 +13,7 @@
 #define FILE_NAME   "xcp.json"
 
 static const struct receiver_options *pool;
+static struct receiver_options pool_copy;
 
 static struct xapi_options api_options(const struct receiver_options *options)
 {
@@ -37,9 +38,26 @@ int xcp_check_options(const struct receiver_options *options, struct fault *faul
 	return 0;
 }
 
-void xcp_set_pool(const struct receiver_options *options)
+static int keep(const char *text, char **ret_copy)
 {
-	pool = options->xcp_host ? options : NULL;
+	free(*ret_copy); /* of an earlier pool, in tests */
+	*ret_copy = text ? strdup(text) : NULL;
+	return text && !*ret_copy ? -ENOMEM : 0;
+}
+
+int xcp_set_pool(const struct receiver_options *options)
+{
+	struct receiver_options *copy = &pool_copy;
+
+	copy->xcp_attach = options->xcp_attach;
+	if (keep(options->state_folder, &copy->state_folder) ||
+	    keep(options->xcp_host, &copy->xcp_host) || keep(options->xcp_user, &copy->xcp_user) ||
+	    keep(options->xcp_password_file, &copy->xcp_password_file) ||
+	    keep(options->xcp_fingerprint, &copy->xcp_fingerprint) ||
+	    keep(options->xcp_ca_file, &copy->xcp_ca_file))
+		return -ENOMEM;
+	pool = copy;
+	return 0;
 }
 
 const struct receiver_options *xcp_pool(void)

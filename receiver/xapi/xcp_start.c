@@ -21,16 +21,9 @@ struct cutover_disks {
 	unsigned int count;
 };
 
-/* 1: it has no VM in the pool. */
-static int load(const struct machines *machines, struct machine *machine,
-		struct xcp_record *ret_record, struct cutover_disks *ret_disks, struct fault *fault)
+/* The VDIs that the machine's disks went to, whoever made them. */
+static void list_disks(struct machine *machine, struct cutover_disks *ret_disks)
 {
-	int error = xcp_record_load(machines, machine, ret_record, fault);
-
-	if (error == -ENOENT || (!error && !ret_record->is_complete))
-		return 1;
-	if (error)
-		return error;
 	memset(ret_disks, 0, sizeof(*ret_disks));
 	os_mutex_lock(&machine->lock);
 	ret_disks->count = machine->slot_count;
@@ -39,15 +32,40 @@ static int load(const struct machines *machines, struct machine *machine,
 			snprintf(ret_disks->vdis[i], XCP_UUID_MAX, "%.39s",
 				 machine->slots[i].target + strlen(XCP_SCHEME));
 	os_mutex_unlock(&machine->lock);
-	for (unsigned int i = 0; i < ret_disks->count; i++)
-		if (!ret_disks->vdis[i][0])
+}
+
+/* 1: it has no VM in the pool. */
+static int load(const struct machines *machines, struct machine *machine,
+		const struct cutover_disks *disks, struct xcp_record *ret_record,
+		struct fault *fault)
+{
+	int error = xcp_record_load(machines, machine, ret_record, fault);
+
+	if (error == -ENOENT || (!error && !ret_record->is_complete))
+		return 1;
+	if (error)
+		return error;
+	for (unsigned int i = 0; i < disks->count; i++)
+		if (!disks->vdis[i][0])
 			return fault_set(
 				fault, FAULT_STOP, EINVAL,
 				"disk %u of %s does not go to the pool, where its VM is: take "
-				"disk%u out of receiver.ini and run 'blkferry xcp create' "
-				"anew, or start the machine by hand",
+				"disk%u "
+				"out of receiver.ini and run 'blkferry xcp create' again, or start "
+				"the machine by hand",
 				i, machine->name, i);
 	return 0;
+}
+
+/* As long as they are attached here, nothing else can use them. */
+static int let_go(const struct cutover_disks *disks, struct fault *fault)
+{
+	int error = 0;
+
+	for (unsigned int i = 0; !error && i < disks->count; i++)
+		if (disks->vdis[i][0])
+			error = xcp_detach(disks->vdis[i], fault);
+	return error;
 }
 
 static int get_power_state(struct xapi *xapi, const char *vm, char *ret_state, size_t size,
@@ -91,8 +109,10 @@ int xcp_check(const struct machines *machines, struct machine *machine, struct f
 	struct cutover_disks disks;
 	struct xcp_record record;
 	struct xapi *xapi;
-	int error = load(machines, machine, &record, &disks, fault);
+	int error;
 
+	list_disks(machine, &disks);
+	error = load(machines, machine, &disks, &record, fault);
 	if (error)
 		return error == 1 ? 0 : error;
 	error = xcp_open(&xapi, fault);
@@ -103,30 +123,6 @@ int xcp_check(const struct machines *machines, struct machine *machine, struct f
 	return error;
 }
 
-/* The VBD of this VDI on the VM; "" when there is none. */
-static int find_vbd(struct xapi *xapi, const char *vm, const char *vdi_ref, char *ret_vbd,
-		    struct fault *fault)
-{
-	json_t *vbds;
-	int error = xapi_callf(xapi, &vbds, fault, "VDI.get_VBDs", "[s]", vdi_ref);
-
-	ret_vbd[0] = '\0';
-	if (error)
-		return error;
-	for (size_t i = 0; !error && i < json_array_size(vbds); i++) {
-		const char *vbd = json_string_value(json_array_get(vbds, i));
-		char owner[XAPI_REF_MAX];
-
-		if (!vbd)
-			continue;
-		error = xapi_get_text(xapi, "VBD.get_VM", vbd, owner, sizeof(owner), fault);
-		if (!error && strcmp(owner, vm) == 0)
-			snprintf(ret_vbd, XAPI_REF_MAX, "%s", vbd);
-	}
-	json_decref(vbds);
-	return error;
-}
-
 static int give_disk(struct xapi *xapi, const char *vm, const char *vdi, unsigned int index,
 		     struct fault *fault)
 {
@@ -134,7 +130,7 @@ static int give_disk(struct xapi *xapi, const char *vm, const char *vdi, unsigne
 	int error = xapi_get_text(xapi, "VDI.get_by_uuid", vdi, ref, sizeof(ref), fault);
 
 	if (!error)
-		error = find_vbd(xapi, vm, ref, vbd, fault);
+		error = xcp_vbd_find(xapi, vm, ref, vbd, fault);
 	if (error || vbd[0])
 		return error;
 	snprintf(device, sizeof(device), "%u", xcp_device_of(index));
@@ -155,7 +151,7 @@ static void put_back(struct xapi *xapi, const char *vm, const struct cutover_dis
 	for (unsigned int i = 0; i < disks->count; i++) {
 		if (xapi_get_text(xapi, "VDI.get_by_uuid", disks->vdis[i], ref, sizeof(ref),
 				  &fault) ||
-		    find_vbd(xapi, vm, ref, vbd, &fault)) {
+		    xcp_vbd_find(xapi, vm, ref, vbd, &fault)) {
 			error = -EIO;
 			continue;
 		}
@@ -222,8 +218,7 @@ static int start_vm(struct xapi *xapi, const struct xcp_record *record,
 	if (error)
 		return error;
 	if (strcmp(power, "Running") != 0) {
-		for (unsigned int i = 0; !error && i < disks->count; i++)
-			error = xcp_detach(disks->vdis[i], fault);
+		error = let_go(disks, fault);
 		if (!error)
 			error = hand_over(xapi, vm, disks, fault);
 		/* An answer that got lost, or a time that was too short: it may run after all. */
@@ -241,10 +236,15 @@ int xcp_start(const struct machines *machines, struct machine *machine, struct f
 	struct cutover_disks disks;
 	struct xcp_record record;
 	struct xapi *xapi;
-	int error = load(machines, machine, &record, &disks, fault);
+	int error;
 
-	if (error)
-		return error == 1 ? 0 : error;
+	list_disks(machine, &disks);
+	error = load(machines, machine, &disks, &record, fault);
+	if (error < 0)
+		return error;
+	/* Also disks that a person made: whatever starts the machine wants them. */
+	if (error == 1)
+		return let_go(&disks, fault);
 	error = xcp_open(&xapi, fault);
 	if (!error) {
 		error = start_vm(xapi, &record, &disks, fault);

@@ -172,6 +172,21 @@ check "$root" 0
 check "$root" 0 --fix
 same_tree "$root" "$T/btrfs.tree" "changed something"
 
+say "a kernel without an initramfs: the root by PARTUUID, which the kernel itself understands"
+root=$T/bare
+make_base "$root"
+make_kernel "$root" 6.1.99 initrd.img-6.1.99
+rm "$root/boot/initrd.img-6.1.99"
+echo kernel/drivers/block/xen-blkfront.ko | put "$root" /lib/modules/6.1.99/modules.builtin
+make_node "$root" sda1 3a8c1c7e-0000-4000-8000-000000000001 deadbeef-01
+echo "linux /vmlinuz root=/dev/sda1 ro" | put "$root" /boot/grub/grub.cfg
+echo GRUB_CMDLINE_LINUX=quiet | put "$root" /etc/default/grub
+check "$root" 0 --fix
+grep -qx 'linux /vmlinuz root=PARTUUID=deadbeef-01 ro console=ttyS0,115200 console=tty0' "$root/boot/grub/grub.cfg" ||
+	fail "$(cat "$root/boot/grub/grub.cfg")"
+grep -qx 'GRUB_CMDLINE_LINUX="quiet console=ttyS0,115200 console=tty0"' "$root/etc/default/grub" ||
+	fail "$(cat "$root/etc/default/grub")"
+
 say "killed anywhere in --fix: --undo puts everything back"
 root=$T/killed
 make_debian "$root"

@@ -18,6 +18,14 @@ said()
 	grep -qF "$1" "$T/error" || fail "the message should have \"$1\": $(cat "$T/error")"
 }
 
+# replica_of DEVICE: the file behind its VDI. Disks are numbered in the order of their names.
+replica_of()
+{
+	local slot
+	slot=$(status web1 ".disks | map(.source) | index(\"$1\")")
+	echo "$T/pool/$(pool_vdis ".[$slot].uuid")"
+}
+
 make_helper
 start_pool
 start_receiver "${XCP_LINES[@]}"
@@ -42,7 +50,7 @@ say "create"
 ferry xcp create web1 --sr 'Local storage'
 ! ferry xcp create web1 --sr 'Local storage' 2>"$T/error" || fail "it was made twice"
 [ "$(pool_vdis length)" = 2 ] || fail "not two VDIs"
-[ "$(pool_vdis 'map(.virtual_size) | join(" ")')" = "$((64 << 20)) $((40 << 20))" ] || fail "sizes"
+[ "$(pool_vdis 'map(.virtual_size) | join(" ")')" = "$(status web1 '.disks | map(.size) | join(" ")')" ] || fail "sizes"
 [ "$(pool_vm web1 .is_a_template)" = false ]
 [ "$(pool_vm web1 .VCPUs_max)" = "$(nproc)" ] || fail "processors"
 [ "$(pool_vm web1 .memory_static_max)" = "$(status web1 .source.memory)" ] || fail "memory"
@@ -59,11 +67,32 @@ wait_ready web1
 [ "$(pool VBD.get_all | jq length)" = 2 ]
 stop_receiver KILL
 start_receiver "${XCP_LINES[@]}"
-grep -q "left attached by an earlier run" "$T/receiver.log" || fail "the VBDs were not cleaned"
+wait_message "$T/receiver.log" "left attached by an earlier run"
 wait_ready web1
 [ "$(pool VBD.get_all | jq length)" = 2 ] || fail "VBDs leaked"
 ! grep -q "is another file than" "$T/receiver.log" || fail "the replica was distrusted without need"
-become_identical web1 "$T/pool/$(pool_vdis '.[0].uuid')"
+become_identical web1 "$(replica_of "$SOURCE")"
+
+say "a disk that somebody plugs in the place of ours is left alone"
+stop_agent
+wait_for 30 "[ \"\$(status web1 .connected)\" = false ]" "the end of the session"
+for ref in $(pool VBD.get_all | jq -c '.[]'); do
+	pool VBD.unplug "$ref" >/dev/null
+	pool VBD.destroy "$ref" >/dev/null
+done
+helper=$(pool VM.get_by_name_label '"blkferry"' | jq '.[0]')
+foreign=$(pool VDI.create "{\"name_label\": \"zz foreign\", \"name_description\": \"\", \"SR\": $(
+	pool SR.get_all | jq '.[0]'
+), \"virtual_size\": 134217728, \"type\": \"user\", \"sharable\": false, \"read_only\": false, \"other_config\": {}}")
+vbd=$(pool VBD.create "{\"VM\": $helper, \"VDI\": $foreign, \"userdevice\": \"0\", \"bootable\": false, \"mode\": \"RW\",
+	\"type\": \"Disk\", \"empty\": false, \"other_config\": {}, \"qos_algorithm_type\": \"\", \"qos_algorithm_params\": {}}")
+pool VBD.plug "$vbd" >/dev/null
+start_agent web1 "$SOURCE,$second" "pass-interval = 100ms"
+wait_ready web1
+become_identical web1 "$(replica_of "$SOURCE")"
+[ "$(stat -c %b "$T/pool/$(pool_vdis '.[2].uuid')")" = 0 ] || fail "the foreign disk was written to"
+pool VBD.unplug "$vbd" >/dev/null
+pool VDI.destroy "$foreign" >/dev/null
 
 say "a VM that could not be started is found before the freeze"
 order '{"fail": "VM.get_possible_hosts", "error": ["HOST_NOT_ENOUGH_FREE_MEMORY", "4096", "1024"]}' >/dev/null
@@ -90,6 +119,6 @@ ferry cutover web1 --source-is-dead
 [ "$(pool_vm web1 '.blocked_operations | length')" = 0 ]
 [ "$(pool VBD.get_all_records | jq -r '[.[] | select(.currently_attached)] | sort_by(.userdevice) |
 	map(.userdevice + (.bootable | tostring)) | join(" ")')" = "0true 1false" ] || fail "the VM's disks"
-compare "$SOURCE" "$T/pool/$(pool_vdis '.[0].uuid')"
-compare "$second" "$T/pool/$(pool_vdis '.[1].uuid')"
+compare "$SOURCE" "$(replica_of "$SOURCE")"
+compare "$second" "$(replica_of "$second")"
 check_pool

@@ -42,3 +42,45 @@ in_tree()
 		env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 \
 		chroot "$TREE" "$@"
 }
+
+# need_static: sets PROGRAMS to the folder of the static programs, built from DIST, and STATIC to what else
+# packaging/static/build.sh leaves. The libraries are built once (ten minutes), and kept.
+need_static()
+{
+	STATIC=$BUILD/packages/static
+	# shellcheck disable=SC2034  # the tests use it
+	PROGRAMS=$STATIC/programs
+	requires musl-gcc
+	local status=0
+	"$TOP/packaging/static/build-libs.sh" "$BUILD/static" || status=$?
+	[ $status != 77 ] || skip "the libraries of the static programs cannot be had here"
+	[ $status = 0 ] || fail "the libraries of the static programs"
+	if ! cmp -s "$DIST" "$STATIC/.made-from"; then
+		"$TOP/packaging/static/build.sh" "$DIST" "$BUILD/static" "$STATIC"
+		cp "$DIST" "$STATIC/.made-from"
+	fi
+}
+
+# stub_systemctl: from here on what systemctl is asked in the tree is written down; nothing is ever started there.
+stub_systemctl()
+{
+	rm -f "$TREE/usr/sbin/policy-rc.d"
+	mkdir -p "$TREE/run/systemd/system"
+	# shellcheck disable=SC2016  # the stub's own
+	printf '#!/bin/sh\necho "$*" >>/systemctl.log\n' >"$TREE/usr/bin/systemctl"
+	chmod 755 "$TREE/usr/bin/systemctl"
+	: >"$TREE/systemctl.log"
+}
+
+# asked WORD: was systemctl asked to, for one of ours?
+asked()
+{
+	grep -qE "(^| )$1 .*blkferry" "$TREE/systemctl.log"
+}
+
+# has PATH MODE OWNER
+has()
+{
+	[ "$(in_tree stat -c '%a %U:%G' "$1")" = "$2 $3" ] ||
+		fail "$1 is $(in_tree stat -c '%a %U:%G' "$1"), not $2 $3"
+}

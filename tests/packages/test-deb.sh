@@ -17,11 +17,8 @@ say "a fresh Debian"
 make_tree
 in_tree apt-get -qq update >"$T/apt.log" 2>&1 || skip "apt cannot reach its mirror"
 in_tree apt-get -qqy install --no-install-recommends systemd >>"$T/apt.log" 2>&1
-# From here on what systemctl is asked is written down; nothing is ever started in there.
-rm "$TREE/usr/sbin/policy-rc.d"
-mkdir -p "$TREE/run/systemd/system" "$TREE/new" "$TREE/newer"
-# shellcheck disable=SC2016  # the stub's own
-printf '#!/bin/sh\necho "$*" >>/systemctl.log\n' >"$TREE/usr/bin/systemctl"
+stub_systemctl
+mkdir "$TREE/new" "$TREE/newer"
 cp "$debs"/*.deb "$TREE/new"
 rm "$TREE"/new/*-dbgsym_*
 
@@ -53,19 +50,6 @@ install()
 	apt install $files
 }
 
-# asked WORD: was systemctl asked to, for one of ours?
-asked()
-{
-	grep -qE "(^| )$1 .*blkferry" "$TREE/systemctl.log"
-}
-
-# has PATH MODE OWNER
-has()
-{
-	[ "$(in_tree stat -c '%a %U:%G' "$1")" = "$2 $3" ] ||
-		fail "$1 is $(in_tree stat -c '%a %U:%G' "$1"), not $2 $3"
-}
-
 say "install: users, folders, programs that run; nothing is enabled or started, and what to do next is said"
 install new
 has /var/lib/blkferry 700 blkferry:blkferry
@@ -90,8 +74,8 @@ in_tree mkdir -p /var/lib/blkferry/storage/web1 /var/lib/blkferry/machines
 echo bytes >"$TREE/var/lib/blkferry/storage/web1/disk0.raw"
 touch "$TREE/var/lib/blkferry-agent/machine.pem"
 install newer
-[ "$(in_tree dpkg-query -W -f '${Version}' blkferry-agent)" != "$(in_tree dpkg-deb -f \
-	"$(cd "$TREE" && echo /new/blkferry-agent_*)" Version)" ] || fail "not upgraded"
+in_tree dpkg-query -W -f '${Version}\n' blkferry blkferry-agent blkferry-receiver >"$T/versions"
+[ "$(grep -c '+next$' "$T/versions")" = 3 ] || fail "not upgraded: $(cat "$T/versions")"
 asked try-restart || fail "running daemons were not restarted: $(cat "$TREE/systemctl.log")"
 ! asked '(start|restart|enable|stop)' || fail "more was done to the daemons: $(cat "$TREE/systemctl.log")"
 tail -n 1 "$TREE/etc/blkferry/agent.ini" | grep -q "the admin's" || fail "the admin's configuration is lost"

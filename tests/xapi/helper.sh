@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 #
-# For integration tests in which this machine is a helper VM in a pool (the stub's): the receiver sees a /dev and a /sys
-# of its own, in a mount namespace, where the stub's disks appear as a guest's kernel would show them.
+# For integration tests in which this machine is a helper VM in a pool (the stub's), or its dom0: the receiver sees a
+# /dev, /sys, /run and /etc of its own, in a mount namespace, where the stub's disks appear as they would there.
 
 # shellcheck source=tests/fault-functions.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../fault-functions.sh"
@@ -12,7 +12,7 @@ make_helper()
 {
 	export HELPER_ROOT=$T/helper
 	local folder node
-	for folder in dev sys; do
+	for folder in dev sys run etc; do
 		mkdir -p "$HELPER_ROOT/$folder"
 		mount -t tmpfs none "$HELPER_ROOT/$folder"
 		cleanup_fn umount -l "$HELPER_ROOT/$folder"
@@ -21,12 +21,17 @@ make_helper()
 	for node in null zero full random urandom; do
 		cp -a "/dev/$node" "$HELPER_ROOT/dev/"
 	done
-	mkdir -p "$HELPER_ROOT/sys/block" "$HELPER_ROOT/sys/hypervisor" "$T/bin"
+	cp /etc/passwd /etc/group /etc/nsswitch.conf "$HELPER_ROOT/etc/"
+	printf "%s\n" "INSTALLATION_UUID='44444444-4444-4444-4444-444444444444'" \
+		"CONTROL_DOMAIN_UUID='22222222-2222-2222-2222-222222222222'" >"$HELPER_ROOT/etc/xensource-inventory"
+	mkdir -p "$HELPER_ROOT/sys/block" "$HELPER_ROOT/sys/hypervisor" "$HELPER_ROOT/notes" "$T/bin"
 	echo 33333333-3333-3333-3333-333333333333 >"$HELPER_ROOT/sys/hypervisor/uuid"
 	start_process "$T/helper.log" unshare -m --propagation private tail -f /dev/null
 	HELPER_PID=$STARTED_PID
 	wait_for 10 "[ \"\$(readlink /proc/$HELPER_PID/ns/mnt)\" != \"\$(readlink /proc/$$/ns/mnt)\" ]" "the namespace"
-	nsenter -t "$HELPER_PID" -m -- mount --bind "$HELPER_ROOT/sys" /sys
+	for folder in sys run etc; do
+		nsenter -t "$HELPER_PID" -m -- mount --bind "$HELPER_ROOT/$folder" "/$folder"
+	done
 	# The test's own folder may lie in /dev/shm.
 	mkdir "$HELPER_ROOT/dev/shm"
 	nsenter -t "$HELPER_PID" -m -- mount --bind /dev/shm "$HELPER_ROOT/dev/shm"
@@ -40,8 +45,8 @@ make_helper()
 detach_helper_loops()
 {
 	local file
-	for file in "$HELPER_ROOT"/sys/block/*/loop; do
-		[ ! -e "$file" ] || detach_loop "$(cat "$file")"
+	find "$HELPER_ROOT/notes/" -name loop | while read -r file; do
+		detach_loop "$(cat "$file")"
 	done
 }
 

@@ -6,7 +6,23 @@
 
 #include "agent/linux/check/bootargs.h"
 #include "agent/linux/check/devices.h"
+#include "agent/linux/check/kernels.h"
 #include "agent/linux/check/plan.h"
+
+/* By file systems' UUIDs only an initramfs finds anything; a kernel that has none must still start here. */
+static int find_uuid(struct check_context *context, const char *name, char *ret_uuid, size_t size)
+{
+	struct kernels kernels;
+	bool has_bare = false;
+
+	kernels_find(&context->root, &kernels);
+	for (unsigned int i = 0; i < kernels.count; i++)
+		has_bare = has_bare || !kernels.list[i].initramfs[0];
+	kernels_fini(&kernels);
+	if (has_bare)
+		return device_find_partuuid(&context->root, name, ret_uuid, size);
+	return device_find_uuid(&context->root, name, ret_uuid, size);
+}
 
 /* root=/dev/sda1, resume=/dev/sda2: the finding, and the UUID in the name's place. */
 static void judge_word(struct check_context *context, const char *path, struct span word,
@@ -34,9 +50,12 @@ static void judge_word(struct check_context *context, const char *path, struct s
 							: "has that name only if the disks come in "
 							  "the same order",
 			    is_root ? "" : "; each start waits for it");
-	if (device_find_uuid(&context->root, name, uuid, sizeof(uuid)) != 0) {
-		check_add_fix(finding, false, "write %s=UUID=... instead ('blkid %s' tells it)",
-			      is_root ? "root" : "resume", name);
+	if (find_uuid(context, name, uuid, sizeof(uuid)) != 0) {
+		check_add_fix(
+			finding, false,
+			"write %s=UUID=... (without an initramfs PARTUUID=...) instead; 'blkid %s' "
+			"tells it",
+			is_root ? "root" : "resume", name);
 		return;
 	}
 	edits_add(edits, value, uuid);

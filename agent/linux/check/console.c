@@ -20,6 +20,12 @@ static bool has_serial(struct span args)
 	return false;
 }
 
+/* A shell value without quotes around it holds one word only. */
+static bool is_bare(const char *text, struct span value)
+{
+	return value.at == text || (value.at[-1] != '"' && value.at[-1] != '\'');
+}
+
 /* The edits that a file needs; false when it needs none. */
 static bool add_consoles(const struct bootargs_file *file, const char *text, struct edits *edits)
 {
@@ -34,6 +40,11 @@ static bool add_consoles(const struct bootargs_file *file, const char *text, str
 		    (file->kind == BOOTARGS_DEFAULTS &&
 		     (!bootargs_is_for_all(text, spans[i]) || strstr(text, "console=ttyS0"))))
 			continue;
+		if (file->kind == BOOTARGS_DEFAULTS && is_bare(text, spans[i])) {
+			edits_add(edits, (struct span){.at = spans[i].at}, "\"");
+			edits_add(edits, end, spans[i].length ? " " CONSOLES "\"" : CONSOLES "\"");
+			continue;
+		}
 		edits_add(edits, end, spans[i].length ? " " CONSOLES : CONSOLES);
 	}
 	return edits->count > 0;

@@ -91,6 +91,16 @@ int device_find_uuid(const struct check_root *root, const char *name, char *ret_
 	return find_link(root, "/dev/disk/by-partuuid", node, "PARTUUID", ret_uuid, size);
 }
 
+int device_find_partuuid(const struct check_root *root, const char *name, char *ret_uuid,
+			 size_t size)
+{
+	char node[PATH_MAX];
+
+	if (root_resolve(root, name, node, sizeof(node)) != 0)
+		return -ENOENT;
+	return find_link(root, "/dev/disk/by-partuuid", node, "PARTUUID", ret_uuid, size);
+}
+
 bool device_is_there(const struct check_root *root, const char *tag)
 {
 	static const struct {

@@ -19,6 +19,9 @@ enum device_name device_name_judge(const char *name, enum check_target target);
 /* "UUID=..." of a device by its name, "PARTUUID=..." where its content has none; from the links in /dev/disk
  * of the root. 0 or -ENOENT. */
 int device_find_uuid(const struct check_root *root, const char *name, char *ret_uuid, size_t size);
+/* "PARTUUID=..." of a partition: the one that a kernel without an initramfs finds its root by. */
+int device_find_partuuid(const struct check_root *root, const char *name, char *ret_uuid,
+			 size_t size);
 /* Is there a device that a UUID=, LABEL=, PARTUUID=, PARTLABEL= means? True when it cannot be told. */
 bool device_is_there(const struct check_root *root, const char *tag);
 

@@ -12,6 +12,8 @@
 #include "agent/linux/check/initramfs.h"
 #include "common/os_file.h"
 
+#define FILE_MODE 0644
+
 struct fixing {
 	struct check_context *context;
 	struct keep *keep;
@@ -107,12 +109,12 @@ static int replace(struct fixing *fixing, const struct plan_item *item, struct f
 		return fail(fault, item->path, error);
 	switch (item->kind) {
 	case PLAN_WRITE:
-		error = keep_replace(outside, item->text, NULL);
+		error = keep_replace(outside, item->text, NULL, FILE_MODE);
 		break;
 	case PLAN_COPY:
 		error = root_outside(root, item->from, from, sizeof(from));
 		if (!error)
-			error = keep_replace(outside, NULL, from);
+			error = keep_replace(outside, NULL, from, FILE_MODE);
 		break;
 	case PLAN_REMOVE:
 		error = unlink(outside) != 0 ? -errno : 0;

@@ -12,12 +12,15 @@
 
 enum initramfs_builder initramfs_find_builder(const struct check_root *root)
 {
-	/* A system has one of them; dracut's package on Debian keeps an empty update-initramfs. */
-	if (root_has_program(root, "dracut"))
-		return INITRAMFS_DRACUT;
-	if (root_has_program(root, "update-initramfs"))
+	/* Either package may leave programs of the other's on the system; who builds is who answers to
+	 * update-initramfs, which may be dracut. */
+	char *script = root_read(root, "/usr/sbin/update-initramfs");
+	bool is_tools = script && !strstr(script, "dracut");
+
+	free(script);
+	if (is_tools)
 		return INITRAMFS_TOOLS;
-	return INITRAMFS_OTHER;
+	return root_has_program(root, "dracut") ? INITRAMFS_DRACUT : INITRAMFS_OTHER;
 }
 
 int initramfs_list(const struct check_root *root, const char *image, char **ret_list,
@@ -41,6 +44,9 @@ void initramfs_planned(const struct check_root *root, const struct plan *plan,
 
 		for (unsigned int j = 0; j < plan->rebuild_count; j++)
 			is_wanted = is_wanted || !strcmp(plan->rebuild[j], kernel->version);
+		/* Nobody to build it: what is in the image was not found wrong either. */
+		if (initramfs_find_builder(root) == INITRAMFS_OTHER)
+			break;
 		if (is_wanted && !kernel->is_rescue && kernel->initramfs[0])
 			ret_kernels->list[count++] = *kernel;
 	}

@@ -66,7 +66,7 @@ int keep_digest(const char *path, char ret_digest[KEEP_DIGEST_MAX]);
 /* Copies a file with its mode, owner, times and extended attributes over another, atomically and durably. */
 int keep_copy(const char *from, const char *to);
 /* Replaces a file by text or (text NULL) by the content of from. Mode, owner and attributes are those of the
- * file that was there; else mode 0644. Atomic and durable. */
-int keep_replace(const char *path, const char *text, const char *from);
+ * file that was there; else that mode. Atomic and durable. */
+int keep_replace(const char *path, const char *text, const char *from, unsigned int mode);
 
 #endif

@@ -16,7 +16,6 @@
 
 #define COPY_STEP  65536
 #define XATTRS_MAX 65536
-#define FILE_MODE  0644
 #define COPY_SPARES                                                                                \
 	"/.blkferry-XXXXXX" /* a dot: no tool reads such files in a folder of settings */
 
@@ -167,9 +166,9 @@ int keep_copy(const char *from, const char *to)
 	return finish(out, error, temporary, to, folder);
 }
 
-int keep_replace(const char *path, const char *text, const char *from)
+int keep_replace(const char *path, const char *text, const char *from, unsigned int mode)
 {
-	struct stat status = {.st_mode = FILE_MODE, .st_uid = geteuid(), .st_gid = getegid()};
+	struct stat status = {.st_mode = mode, .st_uid = geteuid(), .st_gid = getegid()};
 	char folder[PATH_MAX], temporary[PATH_MAX];
 	int old, in = -1, out, error;
 

@@ -44,6 +44,13 @@ void netconf_ifcfg(const char *text, nic_name_fn *tell, void *context);
 void netconf_networkd(const char *text, nic_name_fn *tell, void *context);
 void netconf_netplan(const char *text, nic_name_fn *tell, void *context);
 
+/* Gives the card with that address that name: a rule rather than a .link file, since a rule also renames a
+ * card that the initramfs has named already, and every udev has it. DRIVERS: only cards, not the VLANs on
+ * them, which have their address, too. */
+#define NETCONF_RULE                                                                               \
+	"SUBSYSTEM==\"net\", ACTION==\"add\", DRIVERS==\"?*\", ATTR{address}==\"%s\", "            \
+	"ATTR{type}==\"1\", NAME=\"%s\"\n"
+
 /* Does an udev rule, or a .link file, give the card with that address that name? */
 bool netconf_rule_binds(const char *text, const char *mac, const char *name);
 bool netconf_link_binds(const char *text, const char *mac, const char *name);

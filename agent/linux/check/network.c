@@ -9,8 +9,6 @@
 #include "agent/linux/check/netconf.h"
 #include "agent/linux/check/plan.h"
 
-/* A rule rather than a .link file: a rule also renames a card that the initramfs has named already, and
- * every udev has it. DRIVERS: only cards, not the VLANs on them, which have their address, too. */
 #define NET_RULES "/etc/udev/rules.d/70-blkferry-net.rules"
 
 static bool is_bound_in(struct check_context *context, const char *folder, const char *end,
@@ -46,10 +44,7 @@ static bool plan_rule(struct check_context *context, const struct nic *nic)
 {
 	char *text = plan_read(context, NET_RULES), *longer = NULL;
 
-	if (asprintf(&longer,
-		     "%sSUBSYSTEM==\"net\", ACTION==\"add\", DRIVERS==\"?*\", "
-		     "ATTR{address}==\"%s\", ATTR{type}==\"1\", NAME=\"%s\"\n",
-		     text ? text : "", nic->mac, nic->name) < 0)
+	if (asprintf(&longer, "%s" NETCONF_RULE, text ? text : "", nic->mac, nic->name) < 0)
 		longer = NULL;
 	free(text);
 	return plan_write(context, NET_RULES, longer);

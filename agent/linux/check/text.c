@@ -164,6 +164,7 @@ void edits_add(struct edits *edits, struct span part, const char *by)
 		edits->list = grown;
 		grown[edits->count].offset = (size_t)(part.at - edits->text);
 		grown[edits->count].length = part.length;
+		grown[edits->count].number = edits->count;
 		grown[edits->count].by = strdup(by);
 	}
 	if (!grown || !grown[edits->count].by)
@@ -176,7 +177,9 @@ static int compare_edits(const void *a, const void *b)
 {
 	const struct edit *left = a, *right = b;
 
-	return left->offset < right->offset ? -1 : left->offset > right->offset;
+	if (left->offset != right->offset)
+		return left->offset < right->offset ? -1 : 1;
+	return left->number < right->number ? -1 : left->number > right->number; /* as they came */
 }
 
 char *edits_apply(struct edits *edits)

@@ -72,6 +72,7 @@ struct edits {
 	const char *text;
 	struct edit {
 		size_t offset, length;
+		unsigned int number;
 		char *by;
 	} * list;
 	unsigned int count;

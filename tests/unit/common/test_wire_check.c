@@ -154,6 +154,17 @@ static void machines_beyond_the_limits_are_refused(void **state)
 			 -EPROTO);
 }
 
+static void texts_of_checks_end_inside_their_field(void **state)
+{
+	struct wire_checks checks;
+
+	memset(&checks, 'x', sizeof(checks));
+	assert_int_equal(wire_check_payload(WIRE_CHECKS, &checks, sizeof(checks), NULL), 0);
+	assert_int_equal(strlen(checks.target), sizeof(checks.target) - 1);
+	assert_int_equal(strlen(checks.text), sizeof(checks.text) - 1);
+	assert_int_equal(wire_payload_max(WIRE_CHECKS), sizeof(checks));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,6 +174,7 @@ int main(void)
 		cmocka_unit_test(headers_are_checked_before_anything_is_read),
 		cmocka_unit_test(digests_that_do_not_fit_their_length_are_refused),
 		cmocka_unit_test(texts_end_inside_their_field),
+		cmocka_unit_test(texts_of_checks_end_inside_their_field),
 		cmocka_unit_test(machines_beyond_the_limits_are_refused),
 	};
 

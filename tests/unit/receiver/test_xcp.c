@@ -16,7 +16,7 @@ static void have_pool(void)
 		.xcp_host = host_text,
 		.xcp_attach = XCP_ATTACH_HELPER,
 	};
-	xcp_set_pool(&options);
+	assert_int_equal(xcp_set_pool(&options), 0);
 	assert_int_equal(machines_load(&options, &machines, &fault), 0);
 	machine = machines_add(machines, "web1");
 	assert_int_equal(machine_store(machines, machine, &fault), 0);
@@ -180,6 +180,29 @@ static void what_others_made_is_not_destroyed(void **state)
 	assert_pool("VM.get_all", "length == 4");
 }
 
+static void a_disk_that_came_later_is_added(void **state)
+{
+	struct xcp_record before, after;
+
+	have_pool();
+	add_disk(GIB);
+	add_facts(WIRE_FIRMWARE_BIOS, 0);
+	create();
+	assert_int_equal(try_create(), -EEXIST);
+	assert_int_equal(xcp_record_load(machines, machine, &before, &fault), 0);
+	add_disk(2 * GIB);
+	add_disk(200 * GIB);
+	assert_int_equal(try_create(), -ENOSPC);
+	assert_pool("VDI.get_all", "length == 1");
+	machine->slot_count--;
+	create();
+	assert_int_equal(xcp_record_load(machines, machine, &after, &fault), 0);
+	assert_string_equal(after.vdis[0], before.vdis[0]);
+	assert_string_equal(after.vm, before.vm);
+	assert_true(after.vdis[1][0] != '\0');
+	assert_pool("VDI.get_all", "length == 2");
+}
+
 static void a_slot_goes_to_its_vdi(void **state)
 {
 	struct xcp_record record;
@@ -251,6 +274,7 @@ int main(void)
 		XCP_TEST(what_is_not_known_is_not_made),
 		XCP_TEST(an_interrupted_create_is_taken_away_by_the_next),
 		XCP_TEST(what_others_made_is_not_destroyed),
+		XCP_TEST(a_disk_that_came_later_is_added),
 		XCP_TEST(a_slot_goes_to_its_vdi),
 		XCP_TEST(a_device_is_known_by_its_number_not_its_name),
 	};
