@@ -105,6 +105,7 @@ int cutover_start(struct machine *machine, const struct cutover_request *request
 	if (!error && session_command_start(session, &command)) {
 		os_mutex_lock(&machine->lock);
 		machine->cutover.is_running = false;
+		machine->cutover_point = 0;
 		os_mutex_unlock(&machine->lock);
 		error = fault_set(fault, FAULT_RETRY, ENOTCONN, "the connection to %s was cut",
 				  machine->name);

@@ -87,6 +87,8 @@ enum history_flag {
 	HISTORY_QUIET = 4,
 	HISTORY_PINNED =
 		8, /* only in struct history_point: retention leaves it: labelled, or a view is open on it */
+	HISTORY_MIXED =
+		16, /* no state that the disks were ever in: only its label or number finds it */
 };
 
 struct history_point {
@@ -106,6 +108,9 @@ int history_confirm(struct history *history, uint64_t number, struct fault *faul
 uint64_t history_newest_mark(struct history *history); /* confirmed or not; 0: none */
 /* "" takes the label off. -ENOENT, -EEXIST (label is another's). */
 int history_label(struct history *history, uint64_t number, const char *label, struct fault *fault);
+/* It is none any more; nothing happens when there is none of that number. While somebody reads it, it only loses its
+ * label. */
+int history_drop_point(struct history *history, uint64_t number, struct fault *fault);
 
 /* Confirmed ones, oldest first; the caller frees *ret_points. */
 int history_list(struct history *history, struct history_point **ret_points,

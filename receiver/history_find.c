@@ -112,6 +112,8 @@ static int find_time(const struct history_point *points, unsigned int count, con
 			"14:03:07, \"2026-11-21 14:03:07\" or -90s, nor latest, nor #NUMBER",
 			text);
 	for (unsigned int i = 0; i < count; i++) {
+		if (points[i].flags & HISTORY_MIXED)
+			continue;
 		if (points[i].time_ns > time_ns)
 			after = !after || points[i].time_ns < after->time_ns ? &points[i] : after;
 		else if (!found || points[i].time_ns >= found->time_ns)
@@ -120,6 +122,17 @@ static int find_time(const struct history_point *points, unsigned int count, con
 	if (!found)
 		return set_none(text, NULL, after, fault);
 	*ret_point = found;
+	return 0;
+}
+
+static int find_latest(const struct history_point *points, unsigned int count,
+		       const struct history_point **ret_point, struct fault *fault)
+{
+	while (count > 0 && (points[count - 1].flags & HISTORY_MIXED))
+		count--;
+	if (count == 0)
+		return set_none("latest", NULL, NULL, fault);
+	*ret_point = &points[count - 1];
 	return 0;
 }
 
@@ -133,10 +146,8 @@ static int find(const struct history_point *points, unsigned int count, const ch
 		}
 	if (count == 0)
 		return set_none(text, NULL, NULL, fault);
-	if (strcmp(text, "latest") == 0) {
-		*ret_point = &points[count - 1];
-		return 0;
-	}
+	if (strcmp(text, "latest") == 0)
+		return find_latest(points, count, ret_point, fault);
 	if (text[0] == '#')
 		return find_number(points, count, text, ret_point, fault);
 	return find_time(points, count, text, ret_point, fault);

@@ -64,7 +64,7 @@ enum history_kind {
 struct history_entry {
 	le32 magic;
 	le16 kind;  /* enum history_kind */
-	le16 flags; /* MARK: HISTORY_CONFIRMED, HISTORY_FROZEN, HISTORY_QUIET */
+	le16 flags; /* MARK: HISTORY_CONFIRMED, HISTORY_FROZEN, HISTORY_QUIET, HISTORY_MIXED */
 	le64 number;
 	le64 time_ns;
 	le64 serial;

@@ -150,7 +150,8 @@ static int apply_mark(struct history *history, const struct history_entry *entry
 		.number = entry->number,
 		.time_ns = entry->time_ns,
 		.serial = entry->serial,
-		.flags = entry->flags & (HISTORY_CONFIRMED | HISTORY_FROZEN | HISTORY_QUIET),
+		.flags = entry->flags &
+			 (HISTORY_CONFIRMED | HISTORY_FROZEN | HISTORY_QUIET | HISTORY_MIXED),
 	};
 	int error = 0;
 

@@ -121,7 +121,8 @@ int history_mark(struct history *history, uint64_t number, uint64_t time_ns, uns
 	struct history_mark mark = {
 		.number = number,
 		.time_ns = time_ns,
-		.flags = flags & (HISTORY_CONFIRMED | HISTORY_FROZEN | HISTORY_QUIET),
+		.flags = flags &
+			 (HISTORY_CONFIRMED | HISTORY_FROZEN | HISTORY_QUIET | HISTORY_MIXED),
 	};
 	int error = 0;
 
@@ -318,6 +319,21 @@ int history_drop(struct history *history, const uint64_t *numbers, unsigned int 
 	}
 	os_mutex_unlock(&history->lock);
 	return history_forget(history, fault);
+}
+
+int history_drop_point(struct history *history, uint64_t number, struct fault *fault)
+{
+	const struct history_mark *mark;
+	int error = 0;
+
+	os_mutex_lock(&history->change_lock);
+	mark = history_mark_find(history, number);
+	if (mark && mark->readers > 0)
+		error = set_label(history, number, "", fault);
+	else if (mark)
+		error = history_drop(history, &number, 1, fault);
+	os_mutex_unlock(&history->change_lock);
+	return error;
 }
 
 int history_clear(struct history *history, struct fault *fault)

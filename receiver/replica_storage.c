@@ -202,6 +202,8 @@ int replica_load_points(struct replica *replica, struct fault *fault)
 	if (error)
 		return fault_set(fault, FAULT_RETRY, -error, "cannot list the checkpoints: %s",
 				 strerror(-error));
+	while (count && (points[count - 1].flags & HISTORY_MIXED))
+		count--;
 	if (count)
 		replica->appended_point = replica->durable_point = (struct replica_mark){
 			.number = points[count - 1].number, .time_ns = points[count - 1].time_ns};

@@ -14,14 +14,19 @@
 #define END_NS	    (60 * NS_PER_S)
 #define PATH_LENGTH 768
 
-static int find(struct replica *replica, const char *when, uint64_t *ret_number,
+/* What a machine may be started from (I8). */
+static int find(struct replica *replica, const char *when, struct history_point *ret_point,
 		struct fault *fault)
 {
-	struct history_point point;
-	int error = history_find(replica_history(replica), when, &point, fault);
+	int error = history_find(replica_history(replica), when, ret_point, fault);
 
-	if (!error)
-		*ret_number = point.number;
+	if (!error && (ret_point->flags & HISTORY_MIXED))
+		error = fault_set(
+			fault, FAULT_STOP, EINVAL,
+			"#%llu is how the replica was before a rollback: a mix of moments, "
+			"nothing to start a machine from; 'blkferry rollback --undo' goes "
+			"back to it",
+			(unsigned long long)ret_point->number);
 	return error;
 }
 
@@ -47,7 +52,7 @@ int rewind_find(struct machines *machines, struct machine *machine, const char *
 
 	if (error)
 		return error;
-	error = history_find(replica_history(replica), when, &point, fault);
+	error = find(replica, when, &point, fault);
 	/* Labelled ones are not thinned out while the cutover runs. */
 	if (!error && !point.label[0])
 		error = move_label(replica, "cutover", point.number, fault);
@@ -62,6 +67,8 @@ static int check(const struct machine *machine, struct fault *fault)
 {
 	const char *name = machine->name;
 
+	if (machine->is_rewinding)
+		return fault_set(fault, FAULT_STOP, EBUSY, "a rollback of %s is under way", name);
 	if (machine->state == MACHINE_COMMITTED || machine->state == MACHINE_COMPLETED)
 		return fault_set(fault, FAULT_STOP, EALREADY,
 				 "%s was cut over: its replica is the machine now", name);
@@ -121,20 +128,58 @@ static int store(struct machines *machines, struct machine *machine, enum machin
 	return error;
 }
 
+/* Is there a rollback? Then nobody else touches the replica until end_change. */
+static int begin_change(struct machine *machine, struct fault *fault)
+{
+	int error = 0;
+
+	os_mutex_lock(&machine->lock);
+	if (machine->is_rewinding)
+		error = fault_set(fault, FAULT_STOP, EBUSY, "a rollback of %s is under way",
+				  machine->name);
+	else if (machine->state != MACHINE_ROLLED_BACK)
+		error = fault_set(fault, FAULT_STOP, EINVAL, "%s is not rolled back",
+				  machine->name);
+	else
+		machine->is_rewinding = true;
+	os_mutex_unlock(&machine->lock);
+	return error;
+}
+
+static void end_change(struct machine *machine)
+{
+	os_mutex_lock(&machine->lock);
+	machine->is_rewinding = false;
+	os_cond_broadcast(&machine->changed);
+	os_mutex_unlock(&machine->lock);
+}
+
+/* All disks that a checkpoint may have, also those that the last session did not announce. There is no session. */
+static int hold_all(struct machines *machines, struct machine *machine,
+		    struct replica **ret_replica, struct fault *fault)
+{
+	os_mutex_lock(&machine->lock);
+	for (unsigned int i = 0; i < machine->slot_count; i++)
+		machine->slots[i].is_present = false;
+	os_mutex_unlock(&machine->lock);
+	return replica_hold(machines, machine, ret_replica, fault);
+}
+
 static int roll_back(struct machines *machines, struct machine *machine, struct replica *replica,
 		     const char *when, bool is_first, struct fault *fault)
 {
-	uint64_t number = 0;
-	int error = find(replica, when, &number, fault);
+	struct history_point point = {0};
+	int error = find(replica, when, &point, fault);
 
 	if (!error && is_first)
 		error = replica_mark_undo(replica, fault);
 	/* No agent from here on, whatever happens: the targets will not be what it believes. */
 	if (!error)
-		error = store(machines, machine, MACHINE_ROLLED_BACK, number, false, fault);
+		error = store(machines, machine, MACHINE_ROLLED_BACK, point.number, false, fault);
 	if (!error)
-		error = replica_restore(replica, number, fault);
-	return error ? error : store(machines, machine, MACHINE_ROLLED_BACK, number, true, fault);
+		error = replica_restore(replica, point.number, fault);
+	return error ? error
+		     : store(machines, machine, MACHINE_ROLLED_BACK, point.number, true, fault);
 }
 
 int rewind_to(struct machines *machines, struct machine *machine, const char *when,
@@ -154,61 +199,53 @@ int rewind_to(struct machines *machines, struct machine *machine, const char *wh
 		return error;
 	error = end_session(machine, fault);
 	if (!error)
-		error = replica_hold(machines, machine, &replica, fault);
+		error = hold_all(machines, machine, &replica, fault);
 	if (!error) {
 		error = roll_back(machines, machine, replica, when, is_first, fault);
 		replica_release(replica);
 	}
-	os_mutex_lock(&machine->lock);
-	machine->is_rewinding = false;
-	os_mutex_unlock(&machine->lock);
+	end_change(machine);
 	return error;
 }
 
-/* Is there a rollback? */
-static int check_rolled_back(struct machine *machine, struct fault *fault)
+static int undo(struct machines *machines, struct machine *machine, struct fault *fault)
 {
-	int error = 0;
-
-	os_mutex_lock(&machine->lock);
-	if (machine->state != MACHINE_ROLLED_BACK || machine->is_rewinding)
-		error = fault_set(fault, FAULT_STOP, EINVAL, "%s is not rolled back",
-				  machine->name);
-	os_mutex_unlock(&machine->lock);
-	return error;
-}
-
-int rewind_undo(struct machines *machines, struct machine *machine, struct fault *fault)
-{
+	struct history_point point;
 	struct replica *replica;
-	uint64_t number;
-	int error = check_rolled_back(machine, fault);
+	int error = hold_all(machines, machine, &replica, fault);
 
-	if (!error)
-		error = replica_hold(machines, machine, &replica, fault);
 	if (error)
 		return error;
-	error = find(replica, REPLICA_UNDO_LABEL, &number, fault);
+	error = history_find(replica_history(replica), REPLICA_UNDO_LABEL, &point, fault);
 	if (!error)
-		error = store(machines, machine, MACHINE_ROLLED_BACK, number, false, fault);
+		error = store(machines, machine, MACHINE_ROLLED_BACK, point.number, false, fault);
 	if (!error)
-		error = replica_restore(replica, number, fault);
+		error = replica_restore(replica, point.number, fault);
 	if (!error)
 		error = store(machines, machine, MACHINE_REPLICATING, 0, false, fault);
-	if (!error && history_label(replica_history(replica), number, "", fault))
+	if (!error && history_drop_point(replica_history(replica), point.number, fault))
 		log_warning("%s: ignoring: %s", machine->name, fault->text);
 	replica_release(replica);
 	return error;
 }
 
-int rewind_follow(struct machines *machines, struct machine *machine, struct fault *fault)
+int rewind_undo(struct machines *machines, struct machine *machine, struct fault *fault)
+{
+	int error = begin_change(machine, fault);
+
+	if (error)
+		return error;
+	error = undo(machines, machine, fault);
+	end_change(machine);
+	return error;
+}
+
+static int follow(struct machines *machines, struct machine *machine, struct fault *fault)
 {
 	char path[PATH_LENGTH];
 	struct replica *replica;
-	int error = check_rolled_back(machine, fault);
+	int error = hold_all(machines, machine, &replica, fault);
 
-	if (!error)
-		error = replica_hold(machines, machine, &replica, fault);
 	if (error)
 		return error;
 	error = replica_distrust(replica, fault);
@@ -224,6 +261,17 @@ int rewind_follow(struct machines *machines, struct machine *machine, struct fau
 	return error ? error : store(machines, machine, MACHINE_REPLICATING, 0, false, fault);
 }
 
+int rewind_follow(struct machines *machines, struct machine *machine, struct fault *fault)
+{
+	int error = begin_change(machine, fault);
+
+	if (error)
+		return error;
+	error = follow(machines, machine, fault);
+	end_change(machine);
+	return error;
+}
+
 int rewind_before_start(struct machines *machines, struct machine *machine, struct fault *fault)
 {
 	struct replica *replica;
@@ -235,7 +283,7 @@ int rewind_before_start(struct machines *machines, struct machine *machine, stru
 	os_mutex_unlock(&machine->lock);
 	if (!number)
 		return 0;
-	error = replica_hold(machines, machine, &replica, fault);
+	error = hold_all(machines, machine, &replica, fault);
 	if (error)
 		return error;
 	error = replica_restore(replica, number, fault);

@@ -129,6 +129,19 @@ static int put_back_disk(struct rollback *rollback, unsigned int slot, struct fa
 	return error;
 }
 
+/* A disk that is not open cannot be put back; the others alone would be no state that the machine was ever in. */
+static int check_unchanged(const struct rollback *rollback, unsigned int slot, struct fault *fault)
+{
+	uint64_t offset = 0, length;
+
+	if (!history_reader_next_changed(rollback->reader, slot, &offset, &length))
+		return 0;
+	return fault_set(fault, FAULT_STOP, EBUSY,
+			 "disk %u has changed since that checkpoint and is not open here: end the "
+			 "machine's views, then try again",
+			 slot);
+}
+
 static int flush_disk(struct rollback *rollback, unsigned int slot, struct fault *fault)
 {
 	struct target_channel *channel = rollback->channels[slot];
@@ -152,6 +165,9 @@ int replica_restore(struct replica *replica, uint64_t number, struct fault *faul
 	if (!error)
 		error = open_all(&rollback, number, fault);
 	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
+		if (!rollback.channels[i])
+			error = check_unchanged(&rollback, i, fault);
+	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
 		if (rollback.channels[i])
 			error = put_back_disk(&rollback, i, fault);
 	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
@@ -174,14 +190,15 @@ int replica_mark_undo(struct replica *replica, struct fault *fault)
 
 	if (error)
 		return error;
-	/* One of an earlier rollback gives its name up. */
+	/* One of an earlier rollback goes. */
 	if (!history_find(replica->history, REPLICA_UNDO_LABEL, &last, NULL))
-		error = history_label(replica->history, last.number, "", fault);
+		error = history_drop_point(replica->history, last.number, fault);
 	if (error)
 		return error;
 	replica_stream_end(replica, &end, &number);
 	number++;
-	error = history_mark(replica->history, number, os_realtime_ns(), HISTORY_QUIET, fault);
+	/* Between two marks, or while it is being built: to be undone to, and never to be started from (I8). */
+	error = history_mark(replica->history, number, os_realtime_ns(), HISTORY_MIXED, fault);
 	if (!error)
 		error = history_confirm(replica->history, number, fault);
 	if (!error)

@@ -59,9 +59,15 @@ static int claim_machine(struct session *session, struct fault *fault)
 					  "the last session of %s is still writing to its target",
 					  machine->name);
 	}
-	if (!error && machine->is_rewinding)
+	/* Once more: that may have begun, or been done, since this agent said HELLO. */
+	if (!error && (machine->is_rewinding || machine->state == MACHINE_ROLLED_BACK))
 		error = fault_set(fault, FAULT_RETRY, EBUSY,
 				  "%s is being rolled back at the receiver", machine->name);
+	if (!error && machine->state == MACHINE_COMPLETED && !session->hello.fenced)
+		error = fault_set(fault, FAULT_STOP, EALREADY,
+				  "%s was cut over: its replica is live now and must not be "
+				  "written",
+				  machine->name);
 	if (!error) {
 		machine->session = session;
 		machine->is_ending = false;

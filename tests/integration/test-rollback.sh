@@ -66,12 +66,19 @@ ferry rollback web1 --at "#1"
 expect point1
 ferry rollback web1 --at "#5"
 expect point5
+ferry rollback web1 --at "#2"
+ferry rollback web1 --at latest
+expect point5
+if ferry cutover web1 --source-is-dead --at before-rollback 2>"$T/mixed.log"; then fail "a mix of moments was started"; fi
+grep -q "a mix of moments" "$T/mixed.log" || fail "it was refused for another reason"
 end_process "$RECEIVER_PID" KILL || true
 restart_receiver
 [ "$(status web1 .phase)" = rolled-back ] || fail "forgotten after a kill"
 ferry rollback web1 --undo
 expect now
 [ "$(status web1 .phase)" = disconnected ] || fail "still rolled back"
+[ "$(ferry points web1 --json | jq -r '[.[].number] | join(" ")')" = "1 2 3 4 5" ] ||
+	fail "what was no checkpoint is listed"
 
 say "the stream goes on after that"
 : >"$T/streamer.log"

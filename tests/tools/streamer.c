@@ -16,6 +16,8 @@
  *   serve                              answers the next command: CHECKPOINT by a mark that is confirmed, PAUSE
  *   data DISK OFFSET LENGTH FILL       by the data connection, with a barrier that is waited for
  *
+ * With STREAMER_WAIT=FILE in the environment it says HELLO, prints "waiting", and says the rest when FILE is there.
+ *
  * Prints STREAM_READY ("ready STREAM BATCH MARK"), acknowledgements ("ack BATCH", "applied BATCH") as they are waited
  * for, and results ("result DISK OFFSET VERDICT..."). A stream of before goes on behind what the receiver names.
  * Exit status 0; 1 when it could not; 2 when the receiver sent an ERROR, which is printed.
@@ -153,6 +155,16 @@ static enum wire_type hear(void)
 	return type;
 }
 
+static void await_file(const char *path)
+{
+	if (!path)
+		return;
+	puts("waiting");
+	fflush(stdout);
+	while (!os_file_exists(path))
+		os_sleep_ns(10 * NS_PER_MS);
+}
+
 static void open_session(void)
 {
 	struct wire_hello hello = {
@@ -169,6 +181,7 @@ static void open_session(void)
 	os_random(hello.instance, sizeof(hello.instance));
 	connect_link(&control);
 	say(&control, WIRE_HELLO, &hello, sizeof(hello), NULL, 0);
+	await_file(getenv("STREAMER_WAIT"));
 	for (unsigned int i = 0; i < disks; i++) {
 		struct wire_disk disk = {
 			.index = (uint16_t)i, .block_bytes = 4096, .size_bytes = disk_bytes};
