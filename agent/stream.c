@@ -66,6 +66,9 @@ int stream_new(const struct stream_setup *setup, struct stream **ret_stream)
 	stream->capture = setup->capture;
 	stream->raw_max = setup->capture ? WIRE_STREAM_RAW_MAX : MARKS_RAW_MAX;
 	stream->mark_number = setup->ready.mark;
+	/* Acknowledgements may come before the join. */
+	if (setup->ready.stream == setup->id)
+		stream->acked_batch = stream->put_batch = setup->ready.batch;
 	os_mutex_init(&stream->lock);
 	os_cond_init(&stream->changed);
 	error = open_parts(stream);
@@ -198,7 +201,6 @@ int stream_join(struct stream *stream, bool *ret_is_joined, struct fault *fault)
 	stream->batch = is_same ? ready->batch : 0;
 	stream->position = is_same ? ready->position : 0;
 	stream->batch_to = stream->position;
-	stream->acked_batch = stream->put_batch = stream->batch;
 	stream->is_left = ready->stream == 0;
 	if (!capture)
 		return 0;

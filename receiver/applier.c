@@ -124,6 +124,21 @@ static int flush_and_note(struct applier *applier, struct fault *fault)
 	return error ? error : note_applied(applier, fault);
 }
 
+/* A source whose clock is ahead makes checkpoints that retention takes for new: they must not end replication. */
+static int mark(struct replica *replica, const struct wire_record *record, unsigned int flags,
+		struct fault *fault)
+{
+	struct history *history = replica->history;
+	int error = history_mark(history, record->length, record->offset, flags, fault);
+
+	while (error == -EMFILE && !history_drop_oldest(history, NULL)) {
+		log_info("%s: there are too many checkpoints: the oldest was dropped",
+			 replica->machine->name);
+		error = history_mark(history, record->length, record->offset, flags, fault);
+	}
+	return error;
+}
+
 static int on_mark(struct applier *applier, const struct wire_record *record, struct fault *fault)
 {
 	unsigned int flags = (record->flags & WIRE_MARK_QUIET ? HISTORY_QUIET : 0) |
@@ -133,8 +148,7 @@ static int on_mark(struct applier *applier, const struct wire_record *record, st
 	if (!error)
 		error = flush_targets(applier, fault);
 	if (!error)
-		error = history_mark(applier->replica->history, record->length, record->offset,
-				     flags, fault);
+		error = mark(applier->replica, record, flags, fault);
 	if (!error && os_monotonic_ns() - applier->noted_ns > NOTE_NS)
 		error = note_applied(applier, fault);
 	return error;

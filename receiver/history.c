@@ -283,6 +283,7 @@ int history_open(const struct history_setup *setup, struct history **ret_history
 	os_mutex_init(&history->lock);
 	os_cond_init(&history->changed);
 	history->part_blocks = HISTORY_PART_BLOCKS;
+	history->points_max = HISTORY_POINTS_MAX;
 	history->lock_fd = history->log_fd = history->part.fd = -1;
 	error = take_setup(history, setup, fault);
 	if (!error)

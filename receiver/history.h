@@ -100,7 +100,8 @@ struct history_point {
 };
 
 /* What was written before belongs before it. Durable when it returns. A number that is not larger than the
- * newest known is one that is replayed: nothing happens, 0. */
+ * newest known is one that is replayed: nothing happens, 0. -EMFILE: there are too many marks, the caller may
+ * history_drop_oldest. */
 int history_mark(struct history *history, uint64_t number, uint64_t time_ns, unsigned int flags,
 		 struct fault *fault);
 /* It is a checkpoint from now on. Unknown numbers (dropped, replayed) are fine. */

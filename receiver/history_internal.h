@@ -86,6 +86,7 @@ struct history {
 	unsigned int rule_count;
 	uint64_t size_limit_bytes;
 	uint32_t part_blocks;
+	unsigned int points_max;
 	history_read_fn *read;
 	void *context;
 

@@ -90,12 +90,12 @@ static int make_mark(struct history *history, struct history_mark *mark, struct 
 
 	if (error)
 		return history_failed(history, error, fault);
-	if (history->mark_count == HISTORY_POINTS_MAX)
+	if (history->mark_count >= history->points_max)
 		return fault_set(
 			fault, FAULT_STOP, EMFILE,
 			"the history %s has %u checkpoints already: a retention with fewer "
 			"is needed",
-			history->folder, HISTORY_POINTS_MAX);
+			history->folder, history->points_max);
 	os_mutex_lock(&history->lock);
 	mark->serial = entry.serial = history->part.serial;
 	error = reserve(history); /* before it is noted: what the log has, the list must have */

@@ -344,6 +344,24 @@ static void an_acknowledgement_of_what_was_not_sent_is_refused(void **state)
 	close_stream(stream);
 }
 
+/* The receiver tells what is applied on its own, as soon as there is a connection. */
+static void an_acknowledgement_may_come_before_the_join(void **state)
+{
+	struct wire_stream_ack ack = {.stream = STREAM_ID, .batch = 5, .applied = 5};
+	struct stream *stream;
+	bool is_joined;
+
+	receiver.durable.stream = STREAM_ID;
+	receiver.durable.batch = 5;
+	stream = open_stream(true);
+	assert_int_equal(stream_on_ack(stream, &ack), 0);
+	assert_int_equal(stream_join(stream, &is_joined, NULL), 0);
+	assert_int_equal(stream_on_ack(stream, &ack), 0);
+	ack.batch = 6;
+	assert_int_equal(stream_on_ack(stream, &ack), -EPROTO);
+	close_stream(stream);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -363,6 +381,7 @@ int main(void)
 				       begin),
 		cmocka_unit_test_setup(a_forced_mark_names_a_confirmed_and_durable_one, begin),
 		cmocka_unit_test_setup(an_acknowledgement_of_what_was_not_sent_is_refused, begin),
+		cmocka_unit_test_setup(an_acknowledgement_may_come_before_the_join, begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

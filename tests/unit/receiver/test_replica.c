@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The stream through a replica: random batches against a model in memory, with the replica closed or its journal read
  * again at any moment. */
+#include "receiver/history_internal.h"
 #include "tests/unit/receiver/replica_fixture.h"
 
 static void test_any_order_and_overlap_is_what_the_model_says(void **state)
@@ -115,6 +116,27 @@ static void test_disks_in_another_order_begin_another_stream(void **state)
 	stop();
 }
 
+/* By a clock that is a day ahead: for retention all of them are new. */
+static void test_too_many_marks_drop_the_oldest(void **state)
+{
+	start_with(file_uri);
+	hold();
+	replica_history(replica)->points_max = 4;
+	for (unsigned int i = 0; i < 9; i++) {
+		raw_bytes = records = 0;
+		add_write();
+		add_record(WIRE_RECORD_MARK, 0, os_realtime_ns() + (86400 + i) * NS_PER_S,
+			   ++mark_number, 0);
+		add_record(WIRE_RECORD_CONFIRM, 0, 0, mark_number, 0);
+		assert_int_equal(append(), 0);
+	}
+	sync_now();
+	drain();
+	expect_model();
+	assert_string_equal(points_text(), "6 7 8 9 ");
+	stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -122,6 +144,7 @@ int main(void)
 		cmocka_unit_test(test_zeroes_longer_than_a_group_are_in_order),
 		cmocka_unit_test(test_applying_again_from_an_earlier_place_changes_nothing),
 		cmocka_unit_test(test_what_was_not_mapped_is_refused),
+		cmocka_unit_test(test_too_many_marks_drop_the_oldest),
 		cmocka_unit_test(test_disks_in_another_order_begin_another_stream),
 	};
 
