@@ -124,16 +124,18 @@ static int flush_and_note(struct applier *applier, struct fault *fault)
 	return error ? error : note_applied(applier, fault);
 }
 
-/* A source whose clock is ahead makes checkpoints that retention takes for new: they must not end replication. */
+/* A full file system takes checkpoints and does not end replication; nor does a source whose clock is ahead, and whose
+ * checkpoints retention takes for new. */
 static int mark(struct replica *replica, const struct wire_record *record, unsigned int flags,
 		struct fault *fault)
 {
 	struct history *history = replica->history;
 	int error = history_mark(history, record->length, record->offset, flags, fault);
 
-	while (error == -EMFILE && !history_drop_oldest(history, NULL)) {
-		log_info("%s: there are too many checkpoints: the oldest was dropped",
-			 replica->machine->name);
+	while ((error == -EMFILE || error == -ENOSPC) && !history_drop_oldest(history, NULL)) {
+		log_warning("%s: %s: the oldest checkpoint was dropped", replica->machine->name,
+			    error == -EMFILE ? "too many checkpoints"
+					     : "no space for a checkpoint");
 		error = history_mark(history, record->length, record->offset, flags, fault);
 	}
 	return error;

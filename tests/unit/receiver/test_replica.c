@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The stream through a replica: random batches against a model in memory, with the replica closed or its journal read
  * again at any moment. */
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "receiver/history_internal.h"
 #include "tests/unit/receiver/replica_fixture.h"
 
@@ -137,6 +140,37 @@ static void test_too_many_marks_drop_the_oldest(void **state)
 	stop();
 }
 
+/* The undo records of an interval just fit, what ends their file does not. */
+static void test_a_mark_without_space_drops_the_oldest(void **state)
+{
+	struct rlimit unlimited, limit;
+
+	start_with(file_uri);
+	run(text_of("head -c %u /dev/urandom >%s", DISK_BYTES, target_path(0)));
+	hold();
+	raw_bytes = records = 0;
+	add_mark();
+	add_record(WIRE_RECORD_ZERO, 0, 0, DISK_BYTES, 0);
+	assert_int_equal(append(), 0);
+	sync_now();
+	drain();
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+	limit = unlimited;
+	limit.rlim_cur = replica_history(replica)->part.end;
+	assert_true(limit.rlim_cur > DISK_BYTES);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	raw_bytes = records = 0;
+	add_mark();
+	assert_int_equal(append(), 0);
+	sync_now();
+	drain();
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
+	assert_string_equal(points_text(), "2 ");
+	expect_model();
+	stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -145,6 +179,7 @@ int main(void)
 		cmocka_unit_test(test_applying_again_from_an_earlier_place_changes_nothing),
 		cmocka_unit_test(test_what_was_not_mapped_is_refused),
 		cmocka_unit_test(test_too_many_marks_drop_the_oldest),
+		cmocka_unit_test(test_a_mark_without_space_drops_the_oldest),
 		cmocka_unit_test(test_disks_in_another_order_begin_another_stream),
 	};
 
