@@ -61,11 +61,14 @@ static __always_inline void fill_head(struct tracker_record *head, struct captur
 	head->kind = kind;
 }
 
-static __always_inline __u32 put_full(struct capture_walk *walk, __u64 length)
+__noinline int put_full(struct capture_walk *walk, __u64 length)
 {
-	struct capture_full *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+	struct capture_full *record;
 	long error;
 
+	if (!walk)
+		return TRACKER_HOLE_UNKNOWN;
+	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 	if (!record)
 		return TRACKER_HOLE_RING_FULL;
 	fill_head(&record->head, walk, TRACKER_RECORD_DATA, length);
@@ -83,10 +86,13 @@ static __always_inline __u32 put_full(struct capture_walk *walk, __u64 length)
 	return 0;
 }
 
-static __always_inline __u32 put_small(struct capture_walk *walk)
+__noinline int put_small(struct capture_walk *walk)
 {
-	struct capture_small *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+	struct capture_small *record;
 
+	if (!walk)
+		return TRACKER_HOLE_UNKNOWN;
+	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 	if (!record)
 		return TRACKER_HOLE_RING_FULL;
 	fill_head(&record->head, walk, TRACKER_RECORD_DATA, TRACKER_PIECE_SMALL_BYTES);
@@ -99,11 +105,15 @@ static __always_inline __u32 put_small(struct capture_walk *walk)
 }
 
 /* Begins with the next bio. What cannot be read counts as zero bytes long, and is missed in the sum. */
-static __always_inline __u32 enter_bio(struct capture_walk *walk)
+__noinline int enter_bio(struct capture_walk *walk)
 {
-	struct bio *bio = (struct bio *)walk->next;
-	struct bio___offset *renamed = (struct bio___offset *)walk->next;
+	struct bio___offset *renamed;
+	struct bio *bio;
 
+	if (!walk)
+		return TRACKER_HOLE_UNKNOWN;
+	bio = (struct bio *)walk->next;
+	renamed = (struct bio___offset *)bio;
 	if (walk->bios++ >= CAPTURE_BIOS_MAX)
 		return TRACKER_HOLE_UNKNOWN;
 	if (bpf_core_field_exists(bio->bi_crypt_context) && BPF_CORE_READ(bio, bi_crypt_context))
@@ -128,16 +138,20 @@ static __always_inline __u32 enter_bio(struct capture_walk *walk)
 }
 
 /* Begins with the next vector: physically contiguous, and so in the direct map. */
-static __always_inline __u32 enter_vector(struct capture_walk *walk)
+__noinline int enter_vector(struct capture_walk *walk)
 {
-	struct bio_vec *vector =
-		(struct bio_vec *)(walk->vectors +
-				   walk->index * bpf_core_type_size(struct bio_vec));
-	__u64 page = (__u64)BPF_CORE_READ(vector, bv_page);
-	__u32 length = BPF_CORE_READ(vector, bv_len);
-	__u64 from = (__u64)BPF_CORE_READ(vector, bv_offset) + walk->done;
-	__u64 base = state.capture.vmemmap_base, size = state.capture.page_struct_bytes;
+	__u64 page, from, base = state.capture.vmemmap_base;
+	__u64 size = state.capture.page_struct_bytes;
+	struct bio_vec *vector;
+	__u32 length;
 
+	if (!walk)
+		return TRACKER_HOLE_UNKNOWN;
+	vector = (struct bio_vec *)(walk->vectors +
+				    walk->index * bpf_core_type_size(struct bio_vec));
+	page = (__u64)BPF_CORE_READ(vector, bv_page);
+	length = BPF_CORE_READ(vector, bv_len);
+	from = (__u64)BPF_CORE_READ(vector, bv_offset) + walk->done;
 	if (length <= walk->done || page < base || !size)
 		return TRACKER_HOLE_UNKNOWN;
 	walk->segment_left = length - walk->done;
@@ -169,8 +183,8 @@ static __always_inline __u32 take_step(struct capture_walk *walk)
 		length = walk->segment_left;
 		if (length > TRACKER_PIECE_BYTES)
 			length = TRACKER_PIECE_BYTES;
-		hole = length == TRACKER_PIECE_SMALL_BYTES ? put_small(walk)
-							   : put_full(walk, length);
+		hole = (__u32)(length == TRACKER_PIECE_SMALL_BYTES ? put_small(walk)
+								   : put_full(walk, length));
 		if (hole)
 			return hole;
 		walk->address += length;
@@ -204,15 +218,18 @@ static __always_inline __u64 capture_token(__u32 index, struct request *rq)
 	       rq->__data_len;
 }
 
-static __always_inline __u32 capture_write(__u32 index, struct request *rq, __u32 program,
-					   bool *ret_has_swap)
+/* Captures the bios of a request of that length. Returns the hole, and CAPTURE_HAS_SWAP. A function of its own,
+ * with plain numbers: so the verifier looks at it once, not once for each path that leads here. */
+#define CAPTURE_HAS_SWAP 256
+__noinline int capture_bios(__u64 bio, __u64 bytes, __u32 index, __u32 program)
 {
 	__u32 key = program;
 	struct capture_walk *walk = bpf_map_lookup_elem(&walks, &key);
+	__u32 hole;
 
-	if (!walk || !rq->bio)
+	if (!walk || !bio)
 		return TRACKER_HOLE_UNKNOWN;
-	walk->next = (__u64)rq->bio;
+	walk->next = bio;
 	walk->captured = 0;
 	walk->bio_left = 0;
 	walk->segment_left = 0;
@@ -221,10 +238,10 @@ static __always_inline __u32 capture_write(__u32 index, struct request *rq, __u3
 	walk->hole = 0;
 	walk->has_swap = 0;
 	bpf_loop(CAPTURE_STEPS_MAX, capture_step, &walk, 0);
-	*ret_has_swap = walk->has_swap;
-	if (walk->hole == TRACKER_HOLE_NONE && walk->captured != rq->__data_len)
-		return TRACKER_HOLE_UNKNOWN;
-	return walk->hole ? walk->hole : TRACKER_HOLE_UNKNOWN;
+	hole = walk->hole;
+	if (!hole || (hole == TRACKER_HOLE_NONE && walk->captured != bytes))
+		hole = TRACKER_HOLE_UNKNOWN;
+	return (int)(walk->has_swap ? hole | CAPTURE_HAS_SWAP : hole);
 }
 
 static __always_inline __u32 capture_zeroes(__u32 index, struct request *rq)
@@ -257,10 +274,14 @@ static __always_inline __u32 capture_request(__u32 index, struct request *rq, __
 		return TRACKER_HOLE_NONE; /* a flush sequence ends: it was captured before */
 	if (has_failed)
 		return TRACKER_HOLE_FAILED_WRITE;
-	if (kind == TRACKER_OP_WRITE)
-		hole = capture_write(index, rq, program, ret_has_swap);
-	else if (kind == TRACKER_OP_ZEROES)
+	if (kind == TRACKER_OP_WRITE) {
+		hole = (__u32)capture_bios((__u64)BPF_CORE_READ(rq, bio), rq->__data_len, index,
+					   program);
+		*ret_has_swap = hole & CAPTURE_HAS_SWAP;
+		hole &= CAPTURE_HAS_SWAP - 1;
+	} else if (kind == TRACKER_OP_ZEROES) {
 		hole = capture_zeroes(index, rq);
+	}
 	if (hole == TRACKER_HOLE_RING_FULL)
 		__sync_val_compare_and_swap(&state.capture.mode, TRACKER_CAPTURE_ON,
 					    TRACKER_CAPTURE_FULL);

@@ -101,54 +101,53 @@ static __always_inline bool is_marked(struct tracker_slot *slot, struct bio *bio
 	return word && (*(volatile __u64 *)word & mask) == mask;
 }
 
-/* Marks what the request's bios cover. Each has its own sector: the ranges of a discard need not touch.
- * All of them are marked, also where only a part has completed: the rest is marked again in its turn.
- * A flush sequence completes its request a second time, with nothing left in the bios. */
+/* Marks what a list of bios covers, of a request that begins at `start`. Each has its own sector: the ranges of a
+ * discard need not touch. A function of its own, with plain numbers: so the verifier follows its loop once, not once
+ * for each path that leads here. */
+__noinline int mark_list(__u32 index, __u64 first, __u64 start, __u64 sectors, __u32 kind)
+{
+	struct bio *bio = (struct bio *)first;
+	__u64 from = start, end = start;
+
+	for (int i = 0; i < TRACKER_BIOS_MAX && bio; i++) {
+		__u64 sector = BPF_CORE_READ(bio, bi_iter.bi_sector);
+
+		if (sector != end) {
+			mark_sectors(index, from, end);
+			from = sector;
+			end = sector;
+		}
+		end += ((__u64)BPF_CORE_READ(bio, bi_iter.bi_size) + 511) >> 9;
+		bio = BPF_CORE_READ(bio, bi_next);
+	}
+	mark_sectors(index, from, end);
+	if (bio) {
+		if (kind == TRACKER_OP_RANGES)
+			suspect(slot_of(index), TRACKER_SUSPECT_TOO_MANY_BIOS);
+		mark_sectors(index, start, start + sectors);
+	}
+	return 0;
+}
+
+/* Marks what the request's bios cover: all of them, also where only a part has completed; the rest is marked
+ * again in its turn. A flush sequence completes its request a second time, with nothing left in the bios. */
 static __always_inline void mark_bios(__u32 index, struct tracker_slot *slot, struct request *rq,
 				      __u32 kind)
 {
 	struct bio *bio = rq->bio;
-	__u64 start = rq->__sector, end = start;
+	__u64 start = rq->__sector, sectors = ((__u64)rq->__data_len + 511) >> 9;
 
-	if (bio && !bio->bi_next && is_marked(slot, bio))
+	if (bio && bio->bi_next) {
+		mark_list(index, (__u64)BPF_CORE_READ(rq, bio), start, sectors, kind);
 		return;
-	if (!bio)
-		end += ((__u64)rq->__data_len + 511) >> 9;
-	for (int i = 0; i < TRACKER_BIOS_MAX && bio; i++) {
-		__u64 sector = bio->bi_iter.bi_sector;
-		__u64 sectors = ((__u64)bio->bi_iter.bi_size + 511) >> 9;
-
-		if (sector != end) {
-			mark_sectors(index, start, end);
-			start = sector;
-			end = sector;
-		}
-		end += sectors;
-		bio = bio->bi_next;
 	}
-	mark_sectors(index, start, end);
 	if (bio) {
-		if (kind == TRACKER_OP_RANGES)
-			suspect(slot, TRACKER_SUSPECT_TOO_MANY_BIOS);
-		bio = 0;
-		mark_sectors(index, rq->__sector,
-			     rq->__sector + (((__u64)rq->__data_len + 511) >> 9));
+		if (is_marked(slot, bio))
+			return;
+		start = bio->bi_iter.bi_sector;
+		sectors = ((__u64)bio->bi_iter.bi_size + 511) >> 9;
 	}
-}
-
-/* A write that completes while capture is on: into the ring, or a hole. Returns why it is a hole. */
-static __always_inline __u32 complete_captured(__u32 index, struct tracker_slot *slot,
-					       struct request *rq, __u32 kind, bool has_failed,
-					       __u32 program)
-{
-	bool has_swap = false;
-	__u32 hole = capture_request(index, rq, kind, has_failed, program, &has_swap);
-
-	if (hole != TRACKER_HOLE_NONE || has_swap)
-		mark_bios(index, slot, rq, kind);
-	if (hole != TRACKER_HOLE_NONE)
-		count_hole(hole);
-	return hole;
+	mark_sectors(index, start, start + sectors);
 }
 
 static __always_inline void look_at_write(__u32 index, struct tracker_slot *slot,
@@ -157,6 +156,8 @@ static __always_inline void look_at_write(__u32 index, struct tracker_slot *slot
 {
 	__u64 mode = capture_mode();
 	bool is_captured = can_capture && mode == TRACKER_CAPTURE_ON && kind != TRACKER_OP_RANGES;
+	__u32 hole = TRACKER_HOLE_NONE;
+	bool has_swap = false;
 	__u64 token = is_captured && program != TRACKER_ISSUE ? capture_token(index, rq) : 0;
 
 	/* The program before did it all. The first never believes that: a name might be used again. */
@@ -165,11 +166,14 @@ static __always_inline void look_at_write(__u32 index, struct tracker_slot *slot
 	if (kind == TRACKER_OP_APPEND)
 		mark_sectors(index, rq->__sector,
 			     rq->__sector + (((__u64)rq->__data_len + 511) >> 9));
-	if (!is_captured)
+	if (is_captured && program != TRACKER_ISSUE)
+		hole = capture_request(index, rq, kind, error || done_bytes < rq->__data_len,
+				       program, &has_swap);
+	/* In one place: the verifier follows every path through this, again for each place that it is in. */
+	if (!is_captured || hole != TRACKER_HOLE_NONE || has_swap)
 		mark_bios(index, slot, rq, kind);
-	else if (program != TRACKER_ISSUE)
-		complete_captured(index, slot, rq, kind, error || done_bytes < rq->__data_len,
-				  program);
+	if (hole != TRACKER_HOLE_NONE)
+		count_hole(hole);
 	if (program == TRACKER_ISSUE)
 		note_issue(index, slot, rq, kind, cpu, mode);
 	else

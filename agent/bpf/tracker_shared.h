@@ -16,9 +16,9 @@
 #define TRACKER_SLOTS_MAX 64 /* a power of two: it is a mask, too */
 
 /* A bit of `coarse` stands for this many words of `dirty` of the same disk. */
-#define TRACKER_CHUNK_WORDS 1024u
-/* No request is larger than 4 GiB, which at 4 KiB a bit is 16384 words or 16 chunks. */
-#define TRACKER_CHUNKS_MAX 32u
+#define TRACKER_CHUNK_WORDS 128u
+/* No request is larger than 4 GiB, which at 4 KiB a bit is 16384 words or 128 chunks. */
+#define TRACKER_CHUNKS_MAX 160u
 /* A request with more bios than this is marked by its own address, or makes the disk suspect. */
 #define TRACKER_BIOS_MAX 128
 
