@@ -195,6 +195,12 @@ static int prepare(struct machines *machines, struct test_boot *test, struct fau
 	if (error)
 		return error;
 	test->result.point = *view_point(test->view);
+	/* I8 */
+	if (test->result.point.flags & HISTORY_MIXED)
+		return fault_set(fault, FAULT_STOP, EINVAL,
+				 "#%" PRIu64 " is how the replica was before a rollback: a mix of "
+				 "moments, nothing to start a machine from",
+				 test->result.point.number);
 	snprintf(test->folder, sizeof(test->folder), "%s/test-boot.XXXXXX", storage);
 	if (!mkdtemp(test->folder)) {
 		error = errno;

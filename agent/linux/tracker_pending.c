@@ -101,16 +101,10 @@ void pending_mark(struct tracker_set *set, unsigned int slot, uint64_t note)
 		__atomic_fetch_or(&info->suspect, TRACKER_SUSPECT_MISSED, __ATOMIC_SEQ_CST);
 }
 
-/* While writes are captured a completion that no program saw is a hole: its bits are listed, its bytes are not in the
- * ring. Before its note goes, which is what marks wait for (agent/capture.h). */
-static void count_unseen(struct tracker_set *set)
+/* While writes are captured a note is what a mark waits for, and only a hole may take it away (capture_notes.c). */
+static bool is_capturing(const struct tracker_set *set)
 {
-	struct tracker_capture *capture = &set->state->capture;
-
-	if (__atomic_load_n(&capture->mode, __ATOMIC_SEQ_CST) != TRACKER_CAPTURE_ON)
-		return;
-	__atomic_store_n(&capture->last_hole, TRACKER_HOLE_UNSEEN, __ATOMIC_SEQ_CST);
-	__atomic_fetch_add(&capture->holes, 1, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(&set->state->capture.mode, __ATOMIC_SEQ_CST) == TRACKER_CAPTURE_ON;
 }
 
 void pending_take(struct tracker_set *set, unsigned int slot)
@@ -129,14 +123,11 @@ void pending_take(struct tracker_set *set, unsigned int slot)
 		list_blocks(info, &todo, seen[i]);
 	}
 	/* In this order: what was noted before the disk was idle has completed. */
-	if (!has_any || !pending_is_idle(info))
+	if (!has_any || is_capturing(set) || !pending_is_idle(info))
 		return;
 	for (uint32_t i = 0; i < info->pending_count; i++) {
-		if (!seen[i] || __atomic_load_n(&requests[i].note, __ATOMIC_SEQ_CST) != seen[i])
-			continue;
-		count_unseen(set);
-		if (!__atomic_compare_exchange_n(&requests[i].note, &seen[i], 0, false,
-						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		if (!seen[i] || !__atomic_compare_exchange_n(&requests[i].note, &seen[i], 0, false,
+							     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
 		if (seen[i] == TRACKER_PENDING_UNKNOWN)
 			__atomic_fetch_or(&info->suspect, TRACKER_SUSPECT_MISSED, __ATOMIC_SEQ_CST);

@@ -112,6 +112,24 @@ static void a_machine_that_does_not_come_up_is_said(void **state)
 	assert_non_null(strstr(fault.text, "exit status 1: not yet"));
 }
 
+static void a_mix_of_moments_is_not_booted(void **state)
+{
+	struct test_boot_options test_options = {
+		.point = "before-rollback", .timeout_ns = NS_PER_S, .tell = go_on};
+	struct history_point point;
+	struct test_boot_result result;
+
+	(void)state;
+	assert_int_equal(history_mark(history, 100, os_realtime_ns(), HISTORY_MIXED, &fault), 0);
+	assert_int_equal(history_confirm(history, 100, &fault), 0);
+	assert_int_equal(history_label(history, 100, "before-rollback", &fault), 0);
+	assert_int_equal(test_boot_run(machines, machine, &test_options, &result, &fault), -EINVAL);
+	assert_int_equal(history_find(history, "latest", &point, &fault), 0);
+	assert_int_equal(point.number, POINT_COUNT);
+	assert_int_equal(history_find(history, "-0s", &point, &fault), 0);
+	assert_int_equal(point.number, POINT_COUNT);
+}
+
 #define BOOT(name, setup) cmocka_unit_test_setup_teardown(name, setup, tear_down)
 
 int main(void)
@@ -121,6 +139,7 @@ int main(void)
 		BOOT(a_start_that_fails_ends_the_test, set_up_failing_boot),
 		BOOT(whoever_leaves_ends_the_test, set_up_slow_boot),
 		BOOT(a_machine_that_does_not_come_up_is_said, set_up_slow_boot),
+		BOOT(a_mix_of_moments_is_not_booted, set_up_slow_boot),
 	};
 
 	if (!has_tools())
