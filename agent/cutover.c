@@ -416,12 +416,22 @@ static int run_steps(struct cutover *cutover, struct fault *fault)
 		cutover_certify_live,	run_hook, converge,	freeze, drain,
 		cutover_certify_frozen, seal,	  await_commit,
 	};
+	struct fault late;
+	bool is_frozen = false;
 	int error = check(cutover, fault);
 
 	if (error || cutover->command->flags & WIRE_CUTOVER_DRY_RUN)
 		return error;
-	for (unsigned int i = 0; !error && i < sizeof(steps) / sizeof(steps[0]); i++)
+	for (unsigned int i = 0; !error && i < sizeof(steps) / sizeof(steps[0]); i++) {
 		error = steps[i](cutover, fault);
+		is_frozen |= !error && steps[i] == freeze;
+	}
+	/* Whatever a step found after the watchdog has thawed, it found because of that. */
+	if (error && is_frozen &&
+	    check_deadline(cutover, "the steps after it", &late) == -ETIMEDOUT) {
+		*fault = late;
+		error = -ETIMEDOUT;
+	}
 	return error;
 }
 

@@ -16,8 +16,10 @@ static const char points_usage[] = "usage: blkferry points NAME [--json]\n"
 				   "Lists the checkpoints that are kept, oldest first: when, how "
 				   "long ago, how much is stored for\n"
 				   "the time until the next, and its label. '#NUMBER', the time or "
-				   "the label name one to 'rollback',\n"
-				   "'cutover --at' and 'view'.\n";
+				   "the label name one to rollback,\n"
+				   "cutover, view and test-boot.\n"
+				   "\n"
+				   "  --json    a JSON array; its fields are in blkferry(1)\n";
 
 static const char checkpoint_usage[] =
 	"usage: blkferry checkpoint NAME [--label L] [--freeze] [--json]\n"
@@ -25,7 +27,8 @@ static const char checkpoint_usage[] =
 	"Makes a checkpoint now, and waits until it is one.\n"
 	"\n"
 	"  --label L   a name for it; labelled ones are kept until the label is given to another\n"
-	"  --freeze    with all file systems of the source frozen for a moment\n";
+	"  --freeze    with all file systems of the source frozen for a moment\n"
+	"  --json      the result as JSON\n";
 
 static void print_point(const json_t *point)
 {

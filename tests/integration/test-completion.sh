@@ -19,7 +19,8 @@ for program in blkferry blkferry-agent blkferry-receiver; do
 	"$program" --complete '' | cut -f 1 >"$T/commands"
 	[ -s "$T/commands" ] || fail "$program offers no commands"
 	while read -r command; do
-		"$program" "$command" --help | { grep -oE -- '--[a-z][a-z-]+' || true; } >"$T/help"
+		# The usage and the lines of options; the text between may name those of other commands.
+		"$program" "$command" --help | { grep -E '^(usage:|       |  --)' || true; } | { grep -oE -- '--[a-z][a-z-]+' || true; } >"$T/help"
 		echo --help >>"$T/help"
 		"$program" --complete "$command" -- | cut -f 1 | sort -u >"$T/offered"
 		diff -u <(sort -u "$T/help") "$T/offered" || fail "$program $command"
@@ -27,7 +28,7 @@ for program in blkferry blkferry-agent blkferry-receiver; do
 done
 
 say "words that begin so; alternatives; files; nothing where nothing is known"
-blkferry --complete v | expect verify
+blkferry --complete ve | expect verify
 blkferry --complete cutover web1 --fence '' | expect poweroff halt hold
 blkferry --complete cutover --fence ha | expect halt
 blkferry --complete --socket '' | expect :files
