@@ -5,14 +5,14 @@
 # replayed), pass the file system's check, and hold as many records in the first log as in the second or one
 # more, all whole, and all those that were said before the checkpoint's time. Agent and receiver are killed in between.
 #
-# CHECKPOINTS=12      how many are looked at, a kill after each third
+# CHECKPOINTS=6       how many are looked at, a kill after each third
 # FILE_SYSTEMS="ext4 xfs"   of the first disk and of the second
 #
 #   counters, fio --> 2 file systems on 2 loop disks --> agent ==TLS==> receiver --> view --> mount, check
 . "$(dirname "$0")/../functions.sh"
 requires ROOT LOOP BPF nbdkit nbdfuse fusermount3 fio jq
 
-CHECKPOINTS=${CHECKPOINTS:-12}
+CHECKPOINTS=${CHECKPOINTS:-6}
 read -r FIRST_FS SECOND_FS <<<"${FILE_SYSTEMS:-ext4 xfs}"
 requires "mkfs.$FIRST_FS" "mkfs.$SECOND_FS"
 
