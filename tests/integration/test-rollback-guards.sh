@@ -9,10 +9,11 @@ requires nbdkit jq
 
 SIZE=$((16 * 1024 * 1024))
 truncate -s "$SIZE" "$T/disk0.img"
+mkfifo "$T/end"
 start_process "$T/nbdkit.log" nbdkit -f -U "$T/nbd.sock" --filter=delay file "$T/disk0.img" delay-write=20ms
 wait_for 20 "[ -S '$T/nbd.sock' ]" "nbdkit"
 start_receiver "retention = 1h:1ms" "[machine web1]" "disk0 = nbd+unix:///?socket=$T/nbd.sock" "disk1 = auto" \
-	"start-command = touch $T/started; until [ -e $T/end ]; do sleep 0.05; done"
+	"start-command = touch $T/started; timeout 60 cat $T/end"
 enroll_agent web1
 TARGET1=$T/storage/web1-disk1.raw
 
@@ -98,7 +99,7 @@ wait_for 20 "[ -e '$T/started' ]" "the start"
 touch "$T/go"
 wait_for 20 "grep -qE '^(ready|error)' '$T/late.log'" "what the agent is told"
 grep -q '^error .*cut over' "$T/late.log" || fail "an agent was let in to a running machine's disks"
-touch "$T/end"
+echo end >"$T/end"
 wait "$cutover" || fail "the machine was not started"
 wait "$late" || true
 expect point1
