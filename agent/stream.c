@@ -45,7 +45,8 @@ static int open_parts(struct stream *stream)
 		for (unsigned int i = 0; i < setup->source->count; i++)
 			stream->fds[i] = setup->source->disks[i].fd;
 		stream->read_buffer = aligned_alloc(READ_ALIGN, STREAM_READ_BYTES);
-		if (!stream->read_buffer)
+		stream->coalesce = stream_coalesce_new();
+		if (!stream->read_buffer || !stream->coalesce)
 			return -ENOMEM;
 		error = capture_notes_new(stream->capture, &stream->notes);
 		if (!error)
@@ -87,6 +88,7 @@ void stream_free(struct stream *stream)
 	stream_sender_free(stream->sender);
 	reader_free(stream->reader);
 	capture_notes_free(stream->notes);
+	stream_coalesce_free(stream->coalesce);
 	free(stream->read_buffer);
 	os_cond_fini(&stream->changed);
 	os_mutex_fini(&stream->lock);

@@ -5,6 +5,7 @@
 
 #include "agent/reader.h"
 #include "agent/stream.h"
+#include "agent/stream_coalesce.h"
 #include "agent/stream_sender.h"
 #include "common/os_clock.h"
 #include "common/os_thread.h"
@@ -84,6 +85,8 @@ struct stream {
 	uint64_t durable_made_ns; /* when the newest one that is durable was made */
 
 	struct capture_record record; /* large: not on a stack */
+	struct stream_coalesce *coalesce;
+	uint64_t coalesced_bytes; /* captured and never sent */
 
 	struct os_mutex lock; /* what follows */
 	struct os_cond changed;

@@ -10,6 +10,7 @@
 #define FILL_PAUSE_NS                                                                              \
 	(20000ull) /* a record is being filled by a CPU that does nothing else meanwhile */
 #define FILL_MOST_NS (5 * NS_PER_S)
+#define BEHIND_PARTS 4 /* behind: so large a part of the ring waits to be put into batches */
 
 uint64_t stream_next_batch(const struct stream *stream)
 {
@@ -151,7 +152,9 @@ static int add_captured(struct stream *stream, const struct capture_record *capt
 	/* What lies behind a hole is not what a power cut could have left. */
 	if (stream->is_consistent && captured->holes > stream->repaired_holes)
 		error = stream_say_gap(stream, capture_last_hole(stream->capture));
-	if (!error)
+	if (stream_coalesce_is_overwritten(stream->coalesce, captured))
+		stream->coalesced_bytes += captured->length;
+	else if (!error)
 		error = stream_add(stream, &record, captured->data);
 	if (!error)
 		source_note_captured(stream->setup.source, captured->disk, captured->offset,
@@ -169,6 +172,10 @@ int stream_pump_until(struct stream *stream, uint64_t until, uint64_t deadline_n
 {
 	uint64_t stuck_ns = 0;
 
+	if (until > stream->position && stream->position >= stream_coalesce_end(stream->coalesce) &&
+	    until - stream->position > capture_ring_bytes(stream->capture) / BEHIND_PARTS)
+		stream_coalesce_look(stream->coalesce, stream->capture, stream->position, until,
+				     &stream->record);
 	while (stream->position < until) {
 		uint64_t next = stream->position;
 		int error;

@@ -122,6 +122,32 @@ static void bits_stay_until_the_batch_is_acknowledged(void **state)
 	close_stream(stream);
 }
 
+/* Behind by more than a part of the ring: what is overwritten before the next mark does not travel. */
+static void what_is_overwritten_while_behind_does_not_travel(void **state)
+{
+	struct stream *stream = begin_streaming();
+	uint64_t confirmed = receiver.confirms, writes = receiver.writes;
+
+	fake.room = 400;
+	for (uint64_t i = 1; i <= 200; i++)
+		fake_write(i % 2, 10 + i % 4, i);
+	fake_write(1, 60, 61);
+	RUN_UNTIL(stream, receiver.confirms > confirmed && receiver.replica[1][60] == 61);
+	assert_int_equal(receiver.writes - writes, 5);
+	assert_int_equal(stream->coalesced_bytes, 196 * BLOCK_BYTES);
+	for (uint64_t i = 197; i <= 200; i++)
+		assert_int_equal(receiver.replica[i % 2][10 + i % 4], i);
+
+	/* Not behind: everything travels. */
+	fake.room = RING_MAX;
+	writes = receiver.writes;
+	for (uint64_t i = 1; i <= 50; i++)
+		fake_write(0, 20, i);
+	RUN_UNTIL(stream, receiver.replica[0][20] == 50);
+	assert_int_equal(stream->coalesced_bytes, 196 * BLOCK_BYTES);
+	close_stream(stream);
+}
+
 static void a_hole_is_a_gap_and_is_mended(void **state)
 {
 	struct stream *stream = begin_streaming();
@@ -366,6 +392,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(catches_up_then_marks, begin),
+		cmocka_unit_test_setup(what_is_overwritten_while_behind_does_not_travel, begin),
 		cmocka_unit_test_setup(a_copy_stands_before_writes_that_came_during_the_read,
 				       begin),
 		cmocka_unit_test_setup(bits_stay_until_the_batch_is_acknowledged, begin),
