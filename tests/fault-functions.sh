@@ -81,6 +81,51 @@ wait_last_error()
 		"\"$2\" as last error of $1"
 }
 
+# make_network: a network namespace for the agent, joined to this one. Sets NS, NET (addresses NET.1 here and NET.2
+# there), HERE and THERE (the two ends); skips the test where the kernel has none of that.
+make_network()
+{
+	NS=bf$$ HERE=bfa$$ THERE=bfb$$
+	NET=10.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1))
+	ip netns add "$NS" 2>/dev/null || skip "network namespaces cannot be made here"
+	cleanup_fn ip netns del "$NS"
+	ip link add "$HERE" type veth peer name "$THERE" 2>/dev/null || skip "this kernel has no veth"
+	cleanup_fn ip link del "$HERE"
+	ip link set "$THERE" netns "$NS"
+	ip address add "$NET.1/24" dev "$HERE"
+	ip link set "$HERE" up
+	ip -n "$NS" address add "$NET.2/24" dev "$THERE"
+	ip -n "$NS" link set "$THERE" up
+}
+
+# start_network_receiver [LINE...]: the receiver listens on NET.1; LINEs are the beginning of receiver.ini.
+start_network_receiver()
+{
+	start_receiver
+	stop_receiver
+	sed -i "s|^listen = 127.0.0.1|listen = $NET.1|" "$T/receiver.ini"
+	[ $# = 0 ] || printf '%s\n' "$@" "$(cat "$T/receiver.ini")" >"$T/receiver.ini"
+	start_process "$T/receiver.log" blkferry-receiver run --config "$T/receiver.ini"
+	RECEIVER_PID=$STARTED_PID
+	wait_for 30 "ferry status" "the receiver"
+}
+
+# start_network_agent NAME DISKS [LINE...]: as start_agent, in the namespace.
+start_network_agent()
+{
+	local name=$1 disks=$2 token
+	shift 2
+	token=$(ferry token "$name" | grep -o 'bf1-[A-Za-z0-9_-]*')
+	ip netns exec "$NS" blkferry-agent enroll "$NET.1:$RECEIVER_PORT" "$token" --state "$T/agent-$name" >"$T/enroll.log" 2>&1
+	AGENT_PINS=/sys/fs/bpf/$(basename "$T")-$name
+	cleanup_fn remove_pins "$AGENT_PINS"
+	printf '%s\n' "[agent]" "disks = $disks" "state-folder = $T/agent-$name" "pin-folder = $AGENT_PINS" "$@" \
+		>"$T/agent-$name.ini"
+	# Only the network is another one: bpffs and the mounts are those of this test. (ip netns exec would hide bpffs.)
+	start_process "$T/agent-$name.log" nsenter --net="/run/netns/$NS" blkferry-agent run --config "$T/agent-$name.ini"
+	AGENT_PID=$STARTED_PID
+}
+
 # random_moment MOST_MS: waits so long at most. For faults that may come at any time; SEED=N makes the same
 # times come again.
 seed_random()

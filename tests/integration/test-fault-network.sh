@@ -9,44 +9,21 @@
 . "$(dirname "$0")/../fault-functions.sh"
 requires ROOT BPF LOOP mkfs.ext4 nbdkit jq ip
 
-NS=bf$$
-NET=10.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1))
-ip netns add "$NS" 2>/dev/null || skip "network namespaces cannot be made here"
-cleanup_fn ip netns del "$NS"
-ip link add "bfa$$" type veth peer name "bfb$$" 2>/dev/null || skip "this kernel has no veth"
-cleanup_fn ip link del "bfa$$"
-ip link set "bfb$$" netns "$NS"
-ip address add "$NET.1/24" dev "bfa$$"
-ip link set "bfa$$" up
-ip -n "$NS" address add "$NET.2/24" dev "bfb$$"
-ip -n "$NS" link set "bfb$$" up
+make_network
 
 cut_network()
 {
-	ip link set "bfa$$" down
+	ip link set "$HERE" down
 }
 restore_network()
 {
-	ip link set "bfa$$" up
+	ip link set "$HERE" up
 }
 
 make_source 128M 32M
-start_receiver
-stop_receiver
-sed -i "s|^listen = 127.0.0.1|listen = $NET.1|" "$T/receiver.ini"
-echo "start-command = echo started >>$T/started" | sed '1i [machine web1]' >>"$T/receiver.ini"
-start_process "$T/receiver.log" blkferry-receiver run --config "$T/receiver.ini"
-RECEIVER_PID=$STARTED_PID
-wait_for 30 "ferry status" "the receiver"
-ip netns exec "$NS" blkferry-agent enroll "$NET.1:$RECEIVER_PORT" "$(ferry token web1 | grep -o 'bf1-[A-Za-z0-9_-]*')" \
-	--state "$T/agent-web1" >"$T/enroll.log" 2>&1
-AGENT_PINS=/sys/fs/bpf/$(basename "$T")-web1
-cleanup_fn remove_pins "$AGENT_PINS"
-printf '%s\n' "[agent]" "disks = $SOURCE" "state-folder = $T/agent-web1" "pin-folder = $AGENT_PINS" \
-	"pass-interval = 100ms" "pre-freeze-command = head -c 4M /dev/urandom >$T/source/heavy; touch $T/hooked" >"$T/agent-web1.ini"
-# Only the network is another one: bpffs and the mounts are those of this test. (ip netns exec would hide bpffs.)
-start_process "$T/agent-web1.log" nsenter --net="/run/netns/$NS" blkferry-agent run --config "$T/agent-web1.ini"
-AGENT_PID=$STARTED_PID
+start_network_receiver "[machine web1]" "start-command = echo started >>$T/started"
+start_network_agent web1 "$SOURCE" "pass-interval = 100ms" \
+	"pre-freeze-command = head -c 4M /dev/urandom >$T/source/heavy; touch $T/hooked"
 
 say "full copy"
 ferry limit web1 8MiB/s >/dev/null 
@@ -114,7 +91,7 @@ wait_message "$T/agent-web1.log" "connected to the receiver"
 ferry limit web1 none >/dev/null
 become_identical web1
 
-if command -v tc >/dev/null && tc qdisc add dev "bfa$$" root netem delay 40ms 2>"$T/tc.err"; then
+if command -v tc >/dev/null && tc qdisc add dev "$HERE" root netem delay 40ms 2>"$T/tc.err"; then
 	say "slow: 40 ms a round"
 	start_writer 1
 	become_identical web1
