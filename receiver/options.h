@@ -36,7 +36,7 @@ struct receiver_options {
 	uint64_t certificate_days;
 	uint64_t journal_size_bytes; /* of each machine: journal and undo records */
 	char *retention;	     /* of checkpoints: receiver/retention.h */
-	int log_level; /* enum log_level */
+	int log_level;		     /* enum log_level */
 	/* [xcp]: NULL when not set; see struct xapi_options */
 	char *xcp_host, *xcp_user, *xcp_password_file, *xcp_fingerprint, *xcp_ca_file;
 	int xcp_attach; /* enum xcp_attach */

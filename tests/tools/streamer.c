@@ -280,7 +280,9 @@ static void send_data(uint64_t disk, uint64_t offset, uint64_t length, char fill
 		.data = {.disk = (uint16_t)disk, .codec = COMPRESS_RAW, .extents = 1},
 		.extent = {.offset = offset, .length = length, .kind = WIRE_EXTENT_DATA},
 	};
-	struct wire_barrier barrier = {.epoch = ++epoch};
+	struct wire_barrier barrier = {.epoch = epoch + 1};
+
+	epoch++;
 
 	fill_bytes(packed, length, fill);
 	head.data.raw_bytes = head.data.stored_bytes = (uint32_t)length;

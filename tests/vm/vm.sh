@@ -189,6 +189,7 @@ replicate_and_cut_over()
 	seen=$(acknowledged)
 	wait_for_guest 900 "[ \$(acknowledged) -gt $((seen + 50)) ]" "more records while replicating"
 	ferry verify web1 || fail "verify says that the replica differs"
+	wait_for_guest 300 "[ \"\$(status web1 .ready)\" = true ]" "ready after the verify"
 	ferry cutover web1 --fence "$fence" --timeout 300 --json | tee "$T/cutover.json"
 	say "data downtime $(tail -n 1 "$T/cutover.json" | jq .data_downtime_ms) ms"
 	wait_for_end "$fence"
