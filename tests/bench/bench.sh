@@ -5,19 +5,20 @@
 # tools take turns, round by round; a value is the median of its rounds, a ratio is taken within each
 # round. Ends with a table, and the same as JSON in $(BUILD)/bench.json. See README.md in this folder.
 #
-#   BENCH_RUNS=5         rounds
+#   BENCH_RUNS=5         rounds (of streaming at most three)
 #   BENCH_SIZE_MIB=1024  size of the disk of random bytes, and about that of the one with /usr; the empty one
 #                        is eight times as large
 #   BENCH_DIR=FOLDER     where source and target lie (default: memory, when there is enough)
-#   BENCH_ONLY="copy tracker cutover view"
+#   BENCH_ONLY="copy tracker cutover view stream"
 TEST_DIR=${BENCH_DIR:-}
 . "$(dirname "$0")/../functions.sh"
 . "$(dirname "$0")/copy.sh"
 . "$(dirname "$0")/tracker.sh"
 . "$(dirname "$0")/cutover.sh"
 . "$(dirname "$0")/view.sh"
+. "$(dirname "$0")/stream.sh"
 
-export PATH="$BUILD/tests/bench:$PATH"
+export PATH="$BUILD/tests/bench:$TOP/tests/bench:$PATH"
 RUNS=${BENCH_RUNS:-5}
 # shellcheck disable=SC2034  # the parts use it
 SIZE_MIB=${BENCH_SIZE_MIB:-1024}
@@ -59,7 +60,7 @@ wait_for_status()
 start_s=$SECONDS
 : >"$VALUES"
 say "load before it begins: $(cut -d ' ' -f 1-3 /proc/loadavg) on $(nproc) cores"
-for part in ${BENCH_ONLY:-copy tracker cutover view}; do
+for part in ${BENCH_ONLY:-copy tracker cutover view stream}; do
 	"bench_$part"
 done
 say "all took $((SECONDS - start_s)) s"

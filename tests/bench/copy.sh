@@ -132,10 +132,11 @@ wait_for_have()
 
 # From the moment that the receiver opens the disk until it has made the last block of the full copy durable:
 # both are times of its have bitmap, made then and written then. Status comes twice a second, too coarse.
+# Without capture, or streaming would follow at once.
 leg_blkferry()
 {
 	local have before agent receiver target
-	start_agent copy "$SOURCE" "pass-interval = 60s"
+	start_agent copy "$SOURCE" "pass-interval = 60s" "capture = off"
 	before=$(cpu_ms "$RECEIVER_PID")
 	wait_for_have
 	START_CPU_MS=$(cpu_ms "$AGENT_PID")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 #
-# Cutovers while the source is written to: data downtime, and before it what the agent takes of the machine.
+# Cutovers while the source is written to, from delta passes (capture = off) or from streaming (called by stream.sh):
+# data downtime, and before it what the agent takes of the machine.
 
 CPU_SECONDS=4
 CLOCK_TICKS=$(getconf CLK_TCK)
@@ -22,31 +23,36 @@ agent_ticks()
 	awk '{ print $14 + $15 }' "/proc/$AGENT_PID/stat"
 }
 
-# Percent of one core, while deltas are shipped
+# measure_agent PREFIX RATE ROUND: percent of one core, and memory
 measure_agent()
 {
-	local rate=$1 round=$2 before start
+	local prefix=$1 rate=$2 round=$3 before start
 	before=$(agent_ticks)
 	start=$(now_ns)
 	sleep "$CPU_SECONDS"
-	record "agent_cpu_percent_at_${rate}mib_s" "$round" \
+	record "${prefix}agent_cpu_percent_at_${rate}mib_s" "$round" \
 		"$(calc "($(agent_ticks) - $before) / $CLOCK_TICKS / (($(now_ns) - $start) / 1e9) * 100")"
-	record "agent_rss_mib_at_${rate}mib_s" "$round" \
+	record "${prefix}agent_rss_mib_at_${rate}mib_s" "$round" \
 		"$(calc "$(awk '/^VmHWM/ { print $2 }' "/proc/$AGENT_PID/status") / 1024")"
-	record "agent_memory_mib_at_${rate}mib_s" "$round" "$(calc "$(status live .agent.memory_bytes) / 1048576")"
+	record "${prefix}agent_memory_mib_at_${rate}mib_s" "$round" "$(calc "$(status live .agent.memory_bytes) / 1048576")"
 }
 
+# cut_over delta|streaming RATE ROUND: from that phase. Names of values from streaming begin with stream_.
 cut_over()
 {
-	local rate=$1 round=$2
+	local phase=$1 rate=$2 round=$3 prefix='' lines=()
+	case $phase in
+	delta) lines=("capture = off") ;;
+	streaming) prefix=stream_ ;;
+	esac
 	start_writes "$rate"
-	start_agent live "$SOURCE"
-	wait_for_status live .ready true
-	measure_agent "$rate" "$round"
-	wait_for_status live .ready true
+	start_agent live "$SOURCE" "${lines[@]}"
+	wait_for_status live '"\(.phase) \(.ready)"' "$phase true"
+	measure_agent "$prefix" "$rate" "$round"
+	wait_for_status live '"\(.phase) \(.ready)"' "$phase true"
 	ferry cutover live --fence hold --json >"$T/cutover.json" 2>>"$T/cutover.log" ||
 		fail "the cutover failed: $(tail -n 3 "$T/cutover.log" "$T/cutover.json")"
-	record "cutover_data_ms_at_${rate}mib_s" "$round" \
+	record "${prefix}cutover_data_ms_at_${rate}mib_s" "$round" \
 		"$(jq -r 'select(.data_downtime_ms) | .data_downtime_ms' "$T/cutover.json")"
 	jq -r 'select(.event == "step") | "\(.step) \(.ms * 10 | floor / 10)"' "$T/cutover.json" |
 		paste -sd ' ' | sed "s/^/            steps in ms: /"
@@ -62,7 +68,7 @@ cut_over()
 bench_cutover()
 {
 	local round rate
-	say "cutover under writes"
+	say "cutover under writes, from delta passes"
 	unset RECEIVER_PORT
 	start_receiver
 	make_disk "${SIZE_MIB}M"
@@ -72,7 +78,7 @@ bench_cutover()
 	sync
 	for ((round = 1; round <= RUNS; round++)); do
 		for rate in 0 10 50; do
-			cut_over "$rate" "$round"
+			cut_over delta "$rate" "$round"
 		done
 	done
 	stop_receiver

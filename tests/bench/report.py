@@ -17,6 +17,7 @@ RATES = (0, 10, 50)
 
 # name: (unit, goal, better)
 METRICS = {}
+MOSTS = ("agent_rss_mib", "agent_memory_mib", "stream_agent_rss_mib", "stream_agent_memory_mib")
 # name: (numerator, denominator)
 RATIOS = {}
 
@@ -36,15 +37,21 @@ for kind in KINDS:
 for channels in (1, 2):
     METRICS[f"target_write_{channels}_channels_mib_s"] = ("MiB/s", None, "higher")
 
-for kind, prefix in (("direct", "tracker"), ("buffered", "tracker_buffered")):
-    for state in ("alone", "tracked"):
+for kind, suffix in (("direct", ""), ("buffered", "_buffered")):
+    for state in ("alone", "tracked", "captured"):
         METRICS[f"fio_{kind}_iops_{state}"] = ("1/s", None, "higher")
         METRICS[f"fio_{kind}_p99_ns_{state}"] = ("ns", None, "lower")
-    METRICS[f"{prefix}_iops_ratio"] = ("ratio", 0.97, "higher")
-    METRICS[f"{prefix}_p99_ratio"] = ("ratio", None, "lower")
-    RATIOS[f"{prefix}_iops_ratio"] = (f"fio_{kind}_iops_tracked", f"fio_{kind}_iops_alone")
-    RATIOS[f"{prefix}_p99_ratio"] = (f"fio_{kind}_p99_ns_tracked", f"fio_{kind}_p99_ns_alone")
+    for mode, state, goal in (("tracker", "tracked", 0.97), ("capture", "captured", None)):
+        METRICS[f"{mode}{suffix}_iops_ratio"] = ("ratio", goal, "higher")
+        METRICS[f"{mode}{suffix}_p99_ratio"] = ("ratio", None, "lower")
+        for what in ("iops", "p99"):
+            measure = "p99_ns" if what == "p99" else what
+            RATIOS[f"{mode}{suffix}_{what}_ratio"] = (
+                f"fio_{kind}_{measure}_{state}",
+                f"fio_{kind}_{measure}_alone",
+            )
 METRICS["bpf_ns_per_write"] = ("ns", None, "lower")
+METRICS["bpf_capture_ns_per_write"] = ("ns", None, "lower")
 
 for rate in RATES:
     METRICS[f"cutover_data_ms_at_{rate}mib_s"] = ("ms", 250 if rate == 50 else None, "lower")
@@ -59,6 +66,29 @@ for what in ("target", "newest", "older"):
 # At most 30 % more time than the target itself
 METRICS["view_newest_vs_target"] = ("ratio", 0.77, "higher")
 RATIOS["view_newest_vs_target"] = ("view_newest_mib_s", "view_target_mib_s")
+
+STREAM_LOADS = ("10mb_s", "50mb_s", "100mb_s", "200mb_s", "10000iops")
+for load in STREAM_LOADS:
+    for what in ("p50", "p99", "max"):
+        RPO_GOAL = 1000 if (load, what) == ("100mb_s", "p99") else None
+        METRICS[f"stream_rpo_{what}_ms_at_{load}"] = ("ms", RPO_GOAL, "lower")
+for load in STREAM_LOADS:
+    METRICS[f"stream_iops_ratio_at_{load}"] = ("ratio", 0.97 if load == "10000iops" else None, "higher")
+    METRICS[f"stream_p99_ratio_at_{load}"] = ("ratio", None, "lower")
+    for what in ("iops", "p99_ns"):
+        streaming, alone = (f"fio_stream_{what}_at_{load}_{state}" for state in ("streaming", "alone"))
+        METRICS[alone] = METRICS[streaming] = ("ns", None, "lower") if what == "p99_ns" else ("1/s", None, "higher")
+        RATIOS[f"stream_{what.removesuffix('_ns')}_ratio_at_{load}"] = (streaming, alone)
+METRICS["stream_held_mb_s"] = ("MB/s", 200, "higher")
+for load in STREAM_LOADS:
+    METRICS[f"stream_gaps_at_{load}"] = ("", None, "lower")
+    METRICS[f"stream_wire_per_byte_at_{load}"] = ("ratio", None, "lower")
+    METRICS[f"stream_write_amplification_at_{load}"] = ("ratio", None, "lower")
+    METRICS[f"stream_agent_cpu_percent_at_{load}"] = ("%", None, "lower")
+METRICS["stream_cutover_data_ms_at_50mib_s"] = ("ms", 150, "lower")
+METRICS["stream_agent_cpu_percent_at_50mib_s"] = ("%", None, "lower")
+METRICS["stream_agent_rss_mib"] = ("MiB", None, "lower")
+METRICS["stream_agent_memory_mib"] = ("MiB", 128, "lower")
 
 
 def read_values(path):
@@ -80,9 +110,9 @@ def derive(values):
                 if values[lower].get(turn)
             }
     # The most that the agent took at any rate
-    for what in ("agent_rss_mib", "agent_memory_mib"):
-        for rate in RATES:
-            for turn, value in values.get(f"{what}_at_{rate}mib_s", {}).items():
+    for what in MOSTS:
+        for name in [name for name in values if name.startswith(f"{what}_at_")]:
+            for turn, value in values[name].items():
                 most = values.setdefault(what, {})
                 most[turn] = max(most.get(turn, 0), value)
 
@@ -126,12 +156,12 @@ def main():
     with open(sys.argv[2], "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
         file.write("\n")
-    print(f"\n{'':34} {'median':>10} {'min':>10} {'max':>10} {'unit':6} {'goal':>9}")
+    print(f"\n{'':44} {'median':>10} {'min':>10} {'max':>10} {'unit':6} {'goal':>9}")
     for result in results:
         sign = ">=" if result["better"] == "higher" else "<="
         goal = "" if result["goal"] is None else f"{sign} {result['goal']:g}"
         print(
-            f"{result['name']:34} {number(result['value']):>10} {number(result['min']):>10}"
+            f"{result['name']:44} {number(result['value']):>10} {number(result['min']):>10}"
             f" {number(result['max']):>10} {result['unit']:6} {goal:>9} {verdict(result)}"
         )
     print(f"\nthe same in {sys.argv[2]}")
