@@ -158,7 +158,10 @@ static __always_inline void look_at_write(__u32 index, struct tracker_slot *slot
 	bool is_captured = can_capture && mode == TRACKER_CAPTURE_ON && kind != TRACKER_OP_RANGES;
 	__u32 hole = TRACKER_HOLE_NONE;
 	bool has_swap = false;
-	__u64 token = is_captured && program != TRACKER_ISSUE ? capture_token(index, rq) : 0;
+	bool is_whole = !error && done_bytes >= rq->__data_len;
+	/* What failed comes again under the same name: it leaves none. */
+	__u64 token = is_captured && program != TRACKER_ISSUE && is_whole ? capture_token(index, rq)
+									  : 0;
 
 	/* The program before did it all. The first never believes that: a name might be used again. */
 	if (token && program != TRACKER_COMPLETE_1 && cpu->captured == token)
@@ -167,8 +170,7 @@ static __always_inline void look_at_write(__u32 index, struct tracker_slot *slot
 		mark_sectors(index, rq->__sector,
 			     rq->__sector + (((__u64)rq->__data_len + 511) >> 9));
 	if (is_captured && program != TRACKER_ISSUE)
-		hole = capture_request(index, rq, kind, error || done_bytes < rq->__data_len,
-				       program, &has_swap);
+		hole = capture_request(index, rq, kind, !is_whole, program, &has_swap);
 	/* In one place: the verifier follows every path through this, again for each place that it is in. */
 	if (!is_captured || hole != TRACKER_HOLE_NONE || has_swap)
 		mark_bios(index, slot, rq, kind);
