@@ -6,6 +6,7 @@
 #   make check           every test (root: the integration tests use loop devices and BPF)
 #   make check-vm        the main job in guests with kernels of several Debians (QEMU, without KVM)
 #   make check SAN=1     the same tests with ASan and UBSan; SAN=thread for TSan
+#   make soak            daemons killed at random moments of streaming, again and again; hours
 #   make demo            the main job on this machine, with the proof at the end
 #   make bench           measurements; table on screen, build/bench.json
 #   make lint            formatting, static analysis, the structural checks
@@ -84,7 +85,7 @@ PROGRAMS := $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(BUILD)/blkferry
 all: $(PROGRAMS)
 # Made on the way, and kept: or they would be made again each time.
 .SECONDARY:
-.PHONY: all deps check check-vm check-unit check-integration check-fuzz demo bench lint install clean
+.PHONY: all deps check check-vm check-unit check-integration check-fuzz soak demo bench lint install clean
 
 $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
@@ -228,6 +229,13 @@ ifeq ($(DEPS),1)
 	$(Q)! command -v dpkg-query >/dev/null || packaging/install-deps.sh --vm || true
 endif
 	$(Q)TEST_TIMEOUT=$${TEST_TIMEOUT:-1800} tests/run.sh vm $(sort $(wildcard tests/vm/test-*.sh))
+
+# Not part of check either: SIGKILL for hours (SOAK_ROUNDS=200), PostgreSQL, btrfs.
+soak: all $(TOOLS)
+ifeq ($(DEPS),1)
+	$(Q)! command -v dpkg-query >/dev/null || packaging/install-deps.sh --soak || true
+endif
+	$(Q)TEST_TIMEOUT=$${TEST_TIMEOUT:-86400} tests/run.sh soak $(sort $(wildcard tests/soak/test-*.sh))
 
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all $(TOOLS)

@@ -3,10 +3,11 @@
 # Brings every package that building, testing, linting and benchmarking blkferry needs and that a
 # fresh Debian 12 lacks. Safe to run again: it does nothing when all are there. Needs root.
 #
-# Usage: packaging/install-deps.sh [--build | --all | --vm | --xo | --packages]
+# Usage: packaging/install-deps.sh [--build | --all | --vm | --soak | --xo | --packages]
 #   --build  only what compiling and running the programs needs
 #   --all    also what the tests, the lint and the benchmark need (default)
 #   --vm     also what the tests in guest kernels need (make check-vm)
+#   --soak   also what the long tests need: PostgreSQL (make soak)
 #   --xo     also the clients of Xen Orchestra (npm, into build/xo) and of XAPI's SDK (Debian) that some
 #            tests let drive us; those tests are skipped without them
 #   --packages  also what making and testing the packages needs (make check-packages)
@@ -21,6 +22,7 @@ xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db mandoc busybox-stati
 packages="debhelper dpkg-dev fakeroot lintian debootstrap musl-tools rpm rpmlint cpio autoconf automake
 libtool zsh fish"
 vm="qemu-system-x86 busybox-static cpio xz-utils zstd kmod debootstrap"
+soak="postgresql"
 xo="python3-os-xenapi"
 # Node.js that came from elsewhere will do.
 command -v npm >/dev/null || xo="$xo nodejs npm"
@@ -29,10 +31,11 @@ case "${1:---all}" in
 --build) want=$build ;;
 --all) want="$build $tests" ;;
 --vm) want="$build $tests $vm" ;;
+--soak) want="$build $tests $soak" ;;
 --xo) want="$build $tests $xo" ;;
 --packages) want="$build $tests $packages" ;;
 *)
-	echo "usage: install-deps.sh [--build | --all | --vm | --xo | --packages]" >&2
+	echo "usage: install-deps.sh [--build | --all | --vm | --soak | --xo | --packages]" >&2
 	exit 2
 	;;
 esac

@@ -12,6 +12,9 @@
 #
 # Only this file sleeps, and only between two looks at a condition (wait_for, wait_until).
 
+# Several files of functions may bring it.
+! declare -F on_exit >/dev/null || return 0
+
 set -euo pipefail
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
