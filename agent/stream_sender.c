@@ -33,7 +33,6 @@ struct stream_sender {
 	uint64_t turns;	     /* given so far */
 	uint64_t next_taken; /* the turn that is compressed next */
 	uint64_t next_sent;  /* the turn that is sent next */
-	uint64_t wire_bytes;
 	bool is_closing, has_failed;
 };
 
@@ -96,7 +95,6 @@ static void send_in_turn(struct stream_sender *sender, struct slot *slot, const 
 		os_mutex_lock(&sender->lock);
 		return;
 	}
-	sender->wire_bytes += size;
 	sender->next_sent++;
 	slot->state = SLOT_FREE;
 	os_cond_broadcast(&sender->changed);
@@ -218,14 +216,4 @@ void stream_sender_put(struct stream_sender *sender, struct stream_buffer *buffe
 	slot->state = SLOT_READY;
 	os_cond_broadcast(&sender->changed);
 	os_mutex_unlock(&sender->lock);
-}
-
-uint64_t stream_sender_wire_bytes(struct stream_sender *sender)
-{
-	uint64_t bytes;
-
-	os_mutex_lock(&sender->lock);
-	bytes = sender->wire_bytes;
-	os_mutex_unlock(&sender->lock);
-	return bytes;
 }

@@ -42,7 +42,5 @@ void stream_sender_free(struct stream_sender *sender);
 struct stream_buffer *stream_sender_get(struct stream_sender *sender, uint64_t deadline_ns);
 /* Hands it over; head is complete but for what is the sender's. */
 void stream_sender_put(struct stream_sender *sender, struct stream_buffer *buffer);
-/* Of all frames so far. Thread-safe. */
-uint64_t stream_sender_wire_bytes(struct stream_sender *sender);
 
 #endif
