@@ -147,6 +147,12 @@ static int read_key(void *target, const char *instance, const struct config_key 
 
 static int check(const char *path, const struct nicmap *mapping, struct fault *fault)
 {
+	const char *hardware = mapping->hardware;
+
+	if (hardware && (!hardware[0] || hardware[strspn(hardware, "0123456789abcdef")]))
+		return fault_set(
+			fault, FAULT_STOP, EINVAL,
+			"%s: 'hardware' is not what 'first-boot --arm' writes: arm it again", path);
 	for (unsigned int i = 0; i < mapping->count; i++) {
 		const struct nicmap_nic *nic = &mapping->nics[i];
 
