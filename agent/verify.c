@@ -16,6 +16,7 @@
 #define SLICE_NS      NS_PER_S
 #define LOOKS_MAX     8
 #define DIFFERS_LOOKS 3
+#define FROZEN_MOST   (8 * MIB)	       /* may be left to the freeze of a cutover */
 #define PAUSE_NS      (20 * NS_PER_MS) /* before the second look; doubles each time */
 
 uint64_t verify_scope_bytes(const struct verify *verify)
@@ -282,6 +283,11 @@ static int look_again(struct verify *verify, struct fault *fault)
 			break;
 		count_findings(verify);
 		if (n >= DIFFERS_LOOKS && !verify->changing_bytes)
+			break;
+		/* What is written all the time stays in the scope, and is compared when it stands still. */
+		if (n >= DIFFERS_LOOKS && verify->cutover &&
+		    verify->changing_bytes <= FROZEN_MOST && !verify->differed_bytes &&
+		    !verify->never_copied_bytes)
 			break;
 	}
 	source_unwatch_written(verify->replicator->source);
