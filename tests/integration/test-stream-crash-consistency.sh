@@ -5,14 +5,14 @@
 # replayed), pass the file system's check, and hold as many records in the first log as in the second or one
 # more, all whole, and all those that were said before the checkpoint's time. Agent and receiver are killed in between.
 #
-# CHECKPOINTS=6       how many are looked at, a kill after each third
+# CHECKPOINTS=4       how many are looked at, a kill after each second
 # FILE_SYSTEMS="ext4 xfs"   of the first disk and of the second
 #
 #   counters, fio --> 2 file systems on 2 loop disks --> agent ==TLS==> receiver --> view --> mount, check
 . "$(dirname "$0")/../consistency-functions.sh"
 requires ROOT LOOP BPF nbdkit nbdfuse fusermount3 fio jq
 
-CHECKPOINTS=${CHECKPOINTS:-6}
+CHECKPOINTS=${CHECKPOINTS:-4}
 read -r FIRST_FS SECOND_FS <<<"${FILE_SYSTEMS:-ext4 xfs}"
 
 say "two disks ($FIRST_FS, $SECOND_FS), a program that relies on its order, and fio"
@@ -29,8 +29,8 @@ for ((i = 1; i <= CHECKPOINTS; i++)); do
 	next_point
 	look_at "$NUMBER" "$AT_LEAST"
 	OLD+=("$NUMBER $AT_LEAST")
-	[ $((i % 3)) = 0 ] || continue
-	if [ $((i % 2)) = 0 ]; then
+	[ $((i % 2)) = 0 ] || continue
+	if [ $((i % 4)) = 0 ]; then
 		say "the receiver is killed"
 		stop_receiver KILL
 		start_receiver "retention = 10m:100ms"
