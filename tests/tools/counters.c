@@ -85,9 +85,8 @@ static int64_t count(const char *path)
 	uint8_t record[RECORD_BYTES], expected[RECORD_BYTES];
 	int fd = open_log(path, O_RDONLY);
 	int64_t records = 0;
-	ssize_t got;
 
-	while ((got = pread(fd, record, sizeof(record), records * RECORD_BYTES)) ==
+	while (pread(fd, record, sizeof(record), records * RECORD_BYTES) ==
 	       (ssize_t)sizeof(record)) {
 		fill(expected, (uint64_t)records + 1);
 		if (memcmp(record, expected, sizeof(record)) != 0)

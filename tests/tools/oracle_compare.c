@@ -95,6 +95,8 @@ static void tidy(struct changes *changes)
 {
 	size_t kept = 0;
 
+	if (!changes->list)
+		return;
 	qsort(changes->list, changes->count, sizeof(*changes->list), by_sector);
 	for (size_t i = 0; i < changes->count; i++) {
 		const struct change *change = &changes->list[i];
