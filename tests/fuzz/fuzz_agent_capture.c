@@ -18,7 +18,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	struct tracker_record head;
 	struct capture_ring ring;
 	uint8_t *memory, *data;
-	enum capture_found found;
 
 	if (size < 2 * sizeof(uint64_t))
 		return 0;
@@ -34,8 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	memcpy(memory, bytes, size < RING ? size : RING);
 	ring = (struct capture_ring){
 		.consumer = &position, .producer = &produced, .data = memory, .bytes = RING};
-	while ((found = capture_ring_next(&ring, &position, &start, &head, data)) ==
-	       CAPTURE_FOUND_RECORD) {
+	while (capture_ring_next(&ring, &position, &start, &head, data) == CAPTURE_FOUND_RECORD) {
 		if (rounds++ > RING / 8 || position <= start || position > produced ||
 		    head.length == 0 || head.offset + head.length < head.offset ||
 		    head.slot >= TRACKER_SLOTS_MAX ||

@@ -144,6 +144,7 @@ static void what_is_overwritten_while_behind_does_not_travel(void **state)
 	for (uint64_t i = 1; i <= 50; i++)
 		fake_write(0, 20, i);
 	RUN_UNTIL(stream, receiver.replica[0][20] == 50);
+	assert_int_equal(receiver.writes - writes, 50);
 	assert_int_equal(stream->coalesced_bytes, 196 * BLOCK_BYTES);
 	close_stream(stream);
 }
