@@ -121,7 +121,7 @@ $(BUILD)/obj-pic/%.o: %.c
 
 ifneq ($(VIEW_PLUGIN),)
 $(VIEW_PLUGIN): $(call pic,$(VIEW_PLUGIN_SRC) receiver/target_nbd_connect.c common/fault.c \
-		common/os_clock.c common/os_thread.c)
+		common/os_clock.c common/os_io.c common/os_thread.c)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(filter-out $(SANFLAGS),$(ALL_LDFLAGS)) -shared -o $@ $^ $(call pkg,--libs,libnbd)
 endif

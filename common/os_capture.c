@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/os_io.h"
+
 static void run_child(int (*function)(int argc, char **argv), int argc, char **argv, int out)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), result;
@@ -24,23 +26,13 @@ static void run_child(int (*function)(int argc, char **argv), int argc, char **a
 static int read_all(int fd, size_t limit, char **ret_text)
 {
 	char *text = malloc(limit + 1);
-	size_t length = 0;
-	ssize_t size = 1;
+	int64_t size = text ? os_read_up_to(fd, text, limit) : -ENOMEM;
 
-	if (!text)
-		return -ENOMEM;
-	while (size > 0 && length < limit) {
-		size = read(fd, text + length, limit - length);
-		if (size > 0)
-			length += (size_t)size;
-		else if (size < 0 && errno == EINTR)
-			size = 1;
-	}
 	if (size < 0) {
 		free(text);
-		return -errno;
+		return (int)size;
 	}
-	text[length] = '\0';
+	text[size] = '\0';
 	*ret_text = text;
 	return 0;
 }

@@ -15,11 +15,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/os_io.h"
+
 #define READ_STEP_BYTES 4096
 #define WALK_OPEN_MAX	16 /* descriptors that a walk of a tree may hold open */
 
-/* Reads to the end of fd. Sizes in /proc are not told by stat: so grow as it comes. */
-static int read_all(int fd, size_t limit, char **ret_data, size_t *ret_size)
+/* Sizes in /proc are not told by stat: so grow as it comes. */
+int os_file_read_fd(int fd, size_t limit, char **ret_data, size_t *ret_size)
 {
 	size_t size = 0, room = 0;
 	char *data = NULL;
@@ -64,24 +66,9 @@ int os_file_read(const char *path, size_t limit, char **ret_data, size_t *ret_si
 
 	if (fd < 0)
 		return -errno;
-	error = read_all(fd, limit, ret_data, ret_size);
+	error = os_file_read_fd(fd, limit, ret_data, ret_size);
 	close(fd);
 	return error;
-}
-
-static int write_all(int fd, const char *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t put = write(fd, data, size);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -errno;
-		data += put;
-		size -= (size_t)put;
-	}
-	return 0;
 }
 
 static int sync_parent(const char *path)
@@ -108,7 +95,7 @@ int os_file_write_atomic(const char *path, const void *data, size_t size, unsign
 	fd = mkostemp(temporary, O_CLOEXEC); /* 0600 until it has its content */
 	if (fd < 0)
 		return -errno;
-	error = write_all(fd, data, size);
+	error = os_write_all(fd, data, size);
 	if (!error && fchmod(fd, mode) != 0)
 		error = -errno;
 	if (!error && fsync(fd) != 0)

@@ -10,6 +10,8 @@
 /* Reads a whole file of at most limit bytes; adds a NUL after the end that ret_size does not
  * count. The caller frees *ret_data. -EFBIG when it is larger. */
 int os_file_read(const char *path, size_t limit, char **ret_data, size_t *ret_size);
+/* The same with the rest of an open file. */
+int os_file_read_fd(int fd, size_t limit, char **ret_data, size_t *ret_size);
 
 bool os_file_exists(const char *path);
 

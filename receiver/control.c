@@ -16,6 +16,7 @@
 
 #include "common/log.h"
 #include "common/os_file.h"
+#include "common/os_io.h"
 #include "receiver/cli/exit_codes.h"
 #include "receiver/control_internal.h"
 #include "receiver/group.h"
@@ -44,23 +45,16 @@ struct client_thread {
 bool control_send(struct control_client *client, json_t *message)
 {
 	char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
-	size_t length = text ? strlen(text) : 0, sent = 0;
-	bool is_sent = text != NULL;
+	size_t length = text ? strlen(text) : 0;
+	bool is_sent = false;
 
 	json_decref(message);
-	if (text)
+	if (text) {
 		text[length++] = '\n'; /* in place of the NUL */
-	os_mutex_lock(&client->lock);
-	while (is_sent && sent < length) {
-		ssize_t size = send(client->fd, text + sent, length - sent, MSG_NOSIGNAL);
-
-		if (size < 0 && errno == EINTR)
-			continue;
-		is_sent = size > 0;
-		if (is_sent)
-			sent += (size_t)size;
+		os_mutex_lock(&client->lock);
+		is_sent = os_send_all(client->fd, text, length) == 0;
+		os_mutex_unlock(&client->lock);
 	}
-	os_mutex_unlock(&client->lock);
 	free(text);
 	return is_sent;
 }

@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "common/log.h"
+#include "common/os_io.h"
 #include "receiver/history_internal.h"
 #include "receiver/history_record.h"
 
@@ -57,29 +58,11 @@ int history_file_fd(const struct history *history, uint64_t first, uint64_t last
 	return fd < 0 ? -errno : fd;
 }
 
-static int64_t pread_all(int fd, void *buffer, size_t size, uint64_t offset)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t got = pread(fd, (char *)buffer + done, size - done, (off_t)(offset + done));
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		done += (size_t)got;
-	}
-	return (int64_t)done;
-}
-
 int history_record_load(int fd, uint64_t seed, uint64_t position, uint64_t key,
 			uint8_t record[HISTORY_RECORD_MAX])
 {
 	const struct history_record *head = (const struct history_record *)record;
-	int64_t got = pread_all(fd, record, HISTORY_RECORD_MAX, position);
+	int64_t got = os_pread_up_to(fd, record, HISTORY_RECORD_MAX, position);
 
 	if (got < 0)
 		return (int)got;
@@ -161,22 +144,6 @@ static bool map_index(const struct history *history, struct history_file *file, 
 	return true;
 }
 
-static int write_at(int fd, const void *data, size_t size, uint64_t offset)
-{
-	while (size > 0) {
-		ssize_t put = pwrite(fd, data, size, (off_t)offset);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return put < 0 ? -errno : -ENOSPC;
-		data = (const char *)data + put;
-		size -= (size_t)put;
-		offset += (uint64_t)put;
-	}
-	return 0;
-}
-
 static int write_index(const struct history *history, const struct history_file *file,
 		       uint64_t undo_bytes)
 {
@@ -191,9 +158,9 @@ static int write_index(const struct history *history, const struct history_file 
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
 	if (fd < 0)
 		return -errno;
-	error = write_at(fd, &index, sizeof(index), 0);
+	error = os_pwrite_all(fd, &index, sizeof(index), 0);
 	if (!error)
-		error = write_at(fd, file->entries, size, sizeof(index));
+		error = os_pwrite_all(fd, file->entries, size, sizeof(index));
 	close(fd);
 	if (error)
 		unlink(path);
@@ -251,7 +218,7 @@ static int64_t scan_record(struct scan *scan, const struct history_record **ret_
 	size_t whole;
 
 	if (at + HISTORY_RECORD_MAX > scan->buffer_bytes) {
-		int64_t got = pread_all(scan->fd, scan->buffer, SCAN_BYTES, scan->position);
+		int64_t got = os_pread_up_to(scan->fd, scan->buffer, SCAN_BYTES, scan->position);
 
 		if (got < 0)
 			return got;
@@ -270,7 +237,7 @@ static int was_durable(struct scan *scan)
 	uint64_t position = scan->position;
 
 	for (;;) {
-		int64_t got = pread_all(scan->fd, scan->buffer, SCAN_BYTES, position);
+		int64_t got = os_pread_up_to(scan->fd, scan->buffer, SCAN_BYTES, position);
 
 		if (got < 0)
 			return (int)got;
@@ -319,8 +286,8 @@ static int end_file(const struct history *history, struct scan *scan, uint64_t c
 			    (unsigned long long)((uint64_t)status.st_size - scan->position));
 	if (ftruncate(scan->fd, (off_t)scan->position) < 0)
 		return -errno;
-	error = write_at(scan->fd, end, history_record_make_end(end, scan->seed, count),
-			 scan->position);
+	error = os_pwrite_all(scan->fd, end, history_record_make_end(end, scan->seed, count),
+			      scan->position);
 	if (!error && fsync(scan->fd) < 0)
 		error = -errno;
 	scan->position += END_BYTES;
@@ -362,7 +329,7 @@ static bool has_end(int fd, uint64_t size, uint64_t seed)
 	uint8_t end[END_BYTES];
 
 	return size >= sizeof(struct history_undo) + END_BYTES &&
-	       pread_all(fd, end, sizeof(end), size - END_BYTES) == (int64_t)sizeof(end) &&
+	       os_pread_up_to(fd, end, sizeof(end), size - END_BYTES) == (int64_t)sizeof(end) &&
 	       history_record_check(end, sizeof(end), seed) == END_BYTES &&
 	       ((struct history_record *)end)->codec == HISTORY_END;
 }
@@ -399,7 +366,7 @@ static int check_head(const struct history *history, struct scan *scan,
 		      const struct history_file *file, bool is_newest)
 {
 	struct history_undo head;
-	int64_t got = pread_all(scan->fd, &head, sizeof(head), 0);
+	int64_t got = os_pread_up_to(scan->fd, &head, sizeof(head), 0);
 
 	if (got < 0)
 		return (int)got;

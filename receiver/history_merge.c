@@ -13,6 +13,7 @@
 
 #include "common/log.h"
 #include "common/os_file.h"
+#include "common/os_io.h"
 #include "receiver/history_internal.h"
 #include "receiver/history_record.h"
 #include "receiver/retention.h"
@@ -73,19 +74,11 @@ static bool find_group(struct history *history, uint64_t now_ns, bool is_everywh
 
 static int flush(struct merge *merge)
 {
-	size_t done = 0;
+	int error = os_write_all(merge->fd, merge->buffer, merge->buffered);
 
-	while (done < merge->buffered) {
-		ssize_t put = write(merge->fd, merge->buffer + done, merge->buffered - done);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return put < 0 ? -errno : -ENOSPC;
-		done += (size_t)put;
-	}
-	merge->buffered = 0;
-	return 0;
+	if (!error)
+		merge->buffered = 0;
+	return error;
 }
 
 static int put_bytes(struct merge *merge, const void *bytes, size_t size)

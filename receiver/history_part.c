@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/os_file.h"
+#include "common/os_io.h"
 #include "receiver/history_internal.h"
 #include "receiver/history_record.h"
 
@@ -100,22 +101,6 @@ int history_part_claim(struct history_part *part, uint64_t key)
 	return 0;
 }
 
-static int write_all(int fd, const void *data, size_t size, uint64_t offset)
-{
-	while (size > 0) {
-		ssize_t put = pwrite(fd, data, size, (off_t)offset);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return put < 0 ? -errno : -ENOSPC;
-		data = (const char *)data + put;
-		size -= (size_t)put;
-		offset += (uint64_t)put;
-	}
-	return 0;
-}
-
 /* Nobody knows what the file has, or it has its END: nothing can be appended any more. */
 static void set_broken(struct history *history, int error)
 {
@@ -136,7 +121,7 @@ static int make_file(struct history *history)
 	if (fd < 0)
 		return -errno;
 	history_undo_make(&head, history->id, part->serial, part->serial);
-	error = write_all(fd, &head, sizeof(head), 0);
+	error = os_pwrite_all(fd, &head, sizeof(head), 0);
 	if (error) {
 		unlink(path);
 		close(fd);
@@ -156,7 +141,7 @@ static int append(struct history *history, const void *records, size_t size, uin
 
 	if (error)
 		return error;
-	error = write_all(part->fd, records, size, part->end);
+	error = os_pwrite_all(part->fd, records, size, part->end);
 	if (error) {
 		/* Nothing may lie behind the end: the next record goes there. */
 		if (ftruncate(part->fd, (off_t)part->end) < 0)

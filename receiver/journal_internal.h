@@ -83,7 +83,5 @@ int journal_damaged(const struct journal *journal, struct fault *fault, const ch
  * a valid one, or not of this sequence; -errno when reading failed. */
 int journal_record_read(int fd, const struct journal *journal, uint64_t position, uint64_t sequence,
 			void *body, uint64_t *ret_bytes);
-/* Reads exactly size bytes, or what the file has. Returns how many, or -errno. */
-int64_t journal_pread(int fd, void *buffer, size_t size, uint64_t offset);
 
 #endif

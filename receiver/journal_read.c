@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/os_file.h"
+#include "common/os_io.h"
 #include "receiver/journal_internal.h"
 #include "receiver/journal_record.h"
 
@@ -105,8 +106,8 @@ static int seek(struct journal *journal, uint64_t sequence, uint64_t segment)
 		error = open_segment(journal, segment);
 	while (!error && journal->read_end.sequence + 1 < sequence) {
 		struct journal_record record;
-		int64_t got = journal_pread(journal->read_fd, &record, sizeof(record),
-					    journal->read_position);
+		int64_t got = os_pread_up_to(journal->read_fd, &record, sizeof(record),
+					     journal->read_position);
 
 		if (got < 0)
 			error = (int)got;
@@ -163,8 +164,8 @@ int journal_applied_load(struct journal *journal, struct fault *fault)
 		return set_failed(journal, -errno, fault);
 	for (unsigned int i = 0; i < SLOTS; i++) {
 		struct journal_slot slot;
-		int64_t got = journal_pread(journal->applied_fd, &slot, sizeof(slot),
-					    (uint64_t)i * JOURNAL_SLOT_BYTES);
+		int64_t got = os_pread_up_to(journal->applied_fd, &slot, sizeof(slot),
+					     (uint64_t)i * JOURNAL_SLOT_BYTES);
 
 		if (got < 0)
 			return set_failed(journal, (int)got, fault);

@@ -18,6 +18,7 @@
 
 #include "common/log.h"
 #include "common/os_file.h"
+#include "common/os_io.h"
 #include "receiver/journal_internal.h"
 #include "receiver/journal_record.h"
 
@@ -36,43 +37,25 @@ static int set_unreadable(const struct journal *journal, int error, struct fault
 			 journal->folder, strerror(-error));
 }
 
-int64_t journal_pread(int fd, void *buffer, size_t size, uint64_t offset)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t got = pread(fd, (char *)buffer + done, size - done, (off_t)(offset + done));
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		done += (size_t)got;
-	}
-	return (int64_t)done;
-}
-
 int journal_record_read(int fd, const struct journal *journal, uint64_t position, uint64_t sequence,
 			void *body, uint64_t *ret_bytes)
 {
 	struct journal_record record;
 	le64 checksum;
-	int64_t got = journal_pread(fd, &record, sizeof(record), position);
+	int64_t got = os_pread_up_to(fd, &record, sizeof(record), position);
 
 	if (got < 0)
 		return (int)got;
 	if (got != sizeof(record) || !journal_record_is_valid(&record, journal->id) ||
 	    record.sequence != sequence)
 		return 0;
-	got = journal_pread(fd, body, record.length, position + sizeof(record));
+	got = os_pread_up_to(fd, body, record.length, position + sizeof(record));
 	if (got < 0)
 		return (int)got;
 	if (got != record.length)
 		return 0;
-	got = journal_pread(fd, &checksum, sizeof(checksum),
-			    position + sizeof(record) + record.length);
+	got = os_pread_up_to(fd, &checksum, sizeof(checksum),
+			     position + sizeof(record) + record.length);
 	if (got < 0)
 		return (int)got;
 	if (got != sizeof(checksum) || !journal_body_is_valid(&record, body, checksum))
@@ -144,7 +127,7 @@ static int check_head(struct scan *scan, int fd, uint64_t sequence)
 {
 	struct journal *journal = scan->journal;
 	struct journal_segment segment;
-	int64_t got = journal_pread(fd, &segment, sizeof(segment), 0);
+	int64_t got = os_pread_up_to(fd, &segment, sizeof(segment), 0);
 
 	if (got < 0)
 		return set_unreadable(journal, (int)got, scan->fault);
@@ -175,7 +158,7 @@ static int was_durable(struct scan *scan, int fd, uint64_t position, uint64_t se
 	if (journal->applied.sequence >= sequence)
 		return 1;
 	for (;;) {
-		int64_t got = journal_pread(fd, scan->body, window, position);
+		int64_t got = os_pread_up_to(fd, scan->body, window, position);
 
 		if (got < 0)
 			return (int)got;

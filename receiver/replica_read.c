@@ -6,30 +6,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "common/os_clock.h"
+#include "common/os_io.h"
 #include "receiver/replica_internal.h"
 
 #define STALL_NS (600 * NS_PER_S)
-
-static int read_file(int fd, void *data, uint64_t offset, uint32_t length)
-{
-	uint32_t done = 0;
-
-	while (done < length) {
-		ssize_t size =
-			pread(fd, (char *)data + done, length - done, (off_t)(offset + done));
-
-		if (size < 0 && errno == EINTR)
-			continue;
-		if (size <= 0)
-			return size < 0 ? -errno : -EIO;
-		done += (uint32_t)size;
-	}
-	return 0;
-}
 
 static void on_read(void *context, int error)
 {
@@ -76,7 +59,7 @@ int replica_read(void *context, unsigned int slot, void *data, uint64_t offset, 
 		error = read_channel(replica->readers[slot], data, offset, length);
 	os_mutex_unlock(&replica->read_lock);
 	if (!error && fd >= 0)
-		error = read_file(fd, data, offset, length);
+		error = os_pread_all(fd, data, length, offset);
 	return error;
 }
 

@@ -23,6 +23,7 @@
 
 #include "common/log.h"
 #include "common/os_file.h"
+#include "common/os_io.h"
 #include "receiver/target_ops.h"
 
 #define CHANNELS_MAX	  64
@@ -70,38 +71,6 @@ static void file_channel_close(struct target_channel *channel)
 }
 
 /* The three return 0 or a positive errno. */
-static int write_all(int fd, const char *data, uint64_t offset, uint64_t length)
-{
-	while (length > 0) {
-		ssize_t got = pwrite(fd, data, length, (off_t)offset);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got < 0 ? errno : EIO;
-		data += got;
-		offset += (uint64_t)got;
-		length -= (uint64_t)got;
-	}
-	return 0;
-}
-
-static int read_all(int fd, char *room, uint64_t offset, uint64_t length)
-{
-	while (length > 0) {
-		ssize_t got = pread(fd, room, length, (off_t)offset);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got < 0 ? errno : EIO; /* the file got shorter under us */
-		room += got;
-		offset += (uint64_t)got;
-		length -= (uint64_t)got;
-	}
-	return 0;
-}
-
 static int zero_piece(const struct target_file *file, uint64_t offset, uint64_t length)
 {
 	uint64_t range[2] = {offset, length};
@@ -120,7 +89,7 @@ static int zero_as_data(int fd, uint64_t offset, uint64_t length)
 	while (length > 0) {
 		uint64_t piece = length < TARGET_DATA_PIECE_BYTES ? length
 								  : TARGET_DATA_PIECE_BYTES;
-		int error = write_all(fd, (const char *)target_zeroes, offset, piece);
+		int error = -os_pwrite_all(fd, target_zeroes, piece, offset);
 
 		if (error)
 			return error;
@@ -157,10 +126,10 @@ static void file_start(struct target_channel *channel, struct target_request *re
 
 	switch (request->kind) {
 	case TARGET_WRITE:
-		error = write_all(file->fd, request->data, request->offset, request->length);
+		error = -os_pwrite_all(file->fd, request->data, request->length, request->offset);
 		break;
 	case TARGET_READ:
-		error = read_all(file->fd, request->room, request->offset, request->length);
+		error = -os_pread_all(file->fd, request->room, request->length, request->offset);
 		break;
 	case TARGET_ZERO:
 		error = zero_all(file, request);

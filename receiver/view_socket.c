@@ -15,6 +15,7 @@
 
 #include "common/log.h"
 #include "common/os_clock.h"
+#include "common/os_io.h"
 #include "common/os_thread.h"
 #include "common/wire.h"
 #include "receiver/view_wire.h"
@@ -46,34 +47,6 @@ struct view_socket {
 	struct view_connection *connections;
 	unsigned int count;
 };
-
-static int transfer(int fd, void *data, size_t length, bool is_send)
-{
-	char *at = data;
-
-	while (length > 0) {
-		ssize_t size = is_send ? send(fd, at, length, MSG_NOSIGNAL)
-				       : recv(fd, at, length, MSG_WAITALL);
-
-		if (size < 0 && errno == EINTR)
-			continue;
-		if (size <= 0)
-			return size < 0 ? -errno : -ECONNRESET;
-		at += size;
-		length -= (size_t)size;
-	}
-	return 0;
-}
-
-static int receive(int fd, void *data, size_t length)
-{
-	return transfer(fd, data, length, false);
-}
-
-static int answer(int fd, const void *data, size_t length)
-{
-	return transfer(fd, (void *)data, length, true);
-}
 
 /* I10 */
 static int check(const struct view_socket *server, const struct view_request *request)
@@ -123,9 +96,9 @@ static int serve_request(struct view_connection *connection, const struct view_r
 		complain(server, &fault);
 	reply.error = (uint32_t)-error;
 	reply.length = error ? 0 : request->length;
-	error = answer(connection->fd, &reply, sizeof(reply));
+	error = os_send_all(connection->fd, &reply, sizeof(reply));
 	if (!error && reply.length)
-		error = answer(connection->fd, data, reply.length);
+		error = os_send_all(connection->fd, data, reply.length);
 	return error;
 }
 
@@ -135,7 +108,7 @@ static void serve(void *argument)
 	struct view_request request;
 	void *data = NULL; /* those that ask nothing need none */
 
-	while (receive(connection->fd, &request, sizeof(request)) == 0) {
+	while (os_receive_all(connection->fd, &request, sizeof(request)) == 0) {
 		if (!data)
 			data = malloc(VIEW_READ_MAX);
 		if (!data || serve_request(connection, &request, data))

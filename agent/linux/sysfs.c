@@ -10,33 +10,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/os_io.h"
+
 const struct system_roots system_roots_default = {
 	.sys = "/sys", .proc = "/proc", .udev = "/run/udev/data", .dev = "/dev"};
-
-/* Reads until the end or until the buffer is full. Returns how many bytes, or -errno. */
-static ssize_t read_up_to(int fd, char *buffer, size_t size)
-{
-	size_t have = 0;
-
-	while (have < size) {
-		ssize_t got = read(fd, buffer + have, size - have);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		have += (size_t)got;
-	}
-	return (ssize_t)have;
-}
 
 int sysfs_read_table(const char *path, size_t limit, char **ret_text, size_t *ret_size)
 {
 	size_t size = 64 * 1024;
 	char *text = NULL;
-	ssize_t got = 0;
+	int64_t got = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
@@ -51,7 +34,7 @@ int sysfs_read_table(const char *path, size_t limit, char **ret_text, size_t *re
 		else if (lseek(fd, 0, SEEK_SET) < 0)
 			got = -errno;
 		else
-			got = read_up_to(fd, text, size);
+			got = os_read_up_to(fd, text, size);
 		if (got < 0 || (size_t)got < size)
 			break;
 		if (size >= limit) {
@@ -73,13 +56,13 @@ int sysfs_read_table(const char *path, size_t limit, char **ret_text, size_t *re
 int sysfs_read_text(const char *path, char *ret_text, size_t size)
 {
 	char text[1024];
-	ssize_t got;
+	int64_t got;
 	size_t first = 0, end;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	got = read_up_to(fd, text, sizeof(text));
+	got = os_read_up_to(fd, text, sizeof(text));
 	close(fd);
 	if (got < 0)
 		return (int)got;

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/os_io.h"
 #include "receiver/view_plugin/slots.h"
 
 struct link {
@@ -82,55 +83,21 @@ int link_lifeline(const struct link *link)
 	return link->lifeline;
 }
 
-static int send_all(int fd, const void *data, size_t length)
-{
-	const char *from = data;
-
-	while (length > 0) {
-		ssize_t size = send(fd, from, length, MSG_NOSIGNAL);
-
-		if (size < 0 && errno == EINTR)
-			continue;
-		if (size <= 0)
-			return size < 0 ? -errno : -EPIPE;
-		from += size;
-		length -= (size_t)size;
-	}
-	return 0;
-}
-
-static int receive_all(int fd, void *data, size_t length)
-{
-	char *to = data;
-
-	while (length > 0) {
-		ssize_t size = recv(fd, to, length, MSG_WAITALL);
-
-		if (size < 0 && errno == EINTR)
-			continue;
-		if (size <= 0)
-			return size < 0 ? -errno : -ECONNRESET;
-		to += size;
-		length -= (size_t)size;
-	}
-	return 0;
-}
-
 /* One request on a connection. *ret_is_lost: the connection is of no use any more. */
 static int ask(int fd, const struct view_request *request, void *data, bool *ret_is_lost)
 {
 	struct view_reply reply;
-	int error = send_all(fd, request, sizeof(*request));
+	int error = os_send_all(fd, request, sizeof(*request));
 
 	*ret_is_lost = true;
 	if (!error)
-		error = receive_all(fd, &reply, sizeof(reply));
+		error = os_receive_all(fd, &reply, sizeof(reply));
 	if (error)
 		return error;
 	if (reply.magic != VIEW_MAGIC || reply.error > INT16_MAX ||
 	    reply.length != (reply.error ? 0 : request->length))
 		return -EPROTO;
-	error = reply.error ? -(int)reply.error : receive_all(fd, data, request->length);
+	error = reply.error ? -(int)reply.error : os_receive_all(fd, data, request->length);
 	*ret_is_lost = reply.error == 0 && error != 0;
 	return error;
 }

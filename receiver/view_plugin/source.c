@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/os_clock.h"
+#include "common/os_io.h"
 #include "receiver/target_nbd.h"
 #include "receiver/view_plugin/slots.h"
 
@@ -93,19 +94,12 @@ void source_close(struct source *source)
 static int read_file(const struct source *source, char *data, uint64_t offset, uint32_t length,
 		     struct fault *fault)
 {
-	while (length > 0) {
-		ssize_t got = pread(source->fd, data, length, (off_t)offset);
+	int64_t got = os_pread_up_to(source->fd, data, length, offset);
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return fault_set(fault, FAULT_STOP, got < 0 ? errno : EIO,
-					 "target %s cannot be read: %s", source->target,
-					 got < 0 ? strerror(errno) : "it got shorter");
-		data += got;
-		offset += (uint64_t)got;
-		length -= (uint32_t)got;
-	}
+	if (got < (int64_t)length)
+		return fault_set(fault, FAULT_STOP, got < 0 ? (int)-got : EIO,
+				 "target %s cannot be read: %s", source->target,
+				 got < 0 ? strerror((int)-got) : "it got shorter");
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include "agent/linux/check/keep.h"
 #include "common/os_file.h"
+#include "common/os_io.h"
 
 #define COPY_STEP  65536
 #define XATTRS_MAX 65536
@@ -49,21 +50,6 @@ int keep_digest(const char *path, char ret_digest[KEEP_DIGEST_MAX])
 	return (int)got;
 }
 
-static int write_bytes(int fd, const char *bytes, size_t size)
-{
-	while (size > 0) {
-		ssize_t put = write(fd, bytes, size);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -errno;
-		bytes += put;
-		size -= (size_t)put;
-	}
-	return 0;
-}
-
 static int copy_bytes(int from, int to)
 {
 	char buffer[COPY_STEP];
@@ -74,7 +60,7 @@ static int copy_bytes(int from, int to)
 		if (got < 0 && errno != EINTR)
 			return -errno;
 		if (got > 0)
-			error = write_bytes(to, buffer, (size_t)got);
+			error = os_write_all(to, buffer, (size_t)got);
 	}
 	return error;
 }
@@ -183,7 +169,7 @@ int keep_replace(const char *path, const char *text, const char *from, unsigned 
 			close(in);
 		return error;
 	}
-	error = text ? write_bytes(out, text, strlen(text)) : copy_bytes(in, out);
+	error = text ? os_write_all(out, text, strlen(text)) : copy_bytes(in, out);
 	if (in >= 0)
 		close(in);
 	old = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);

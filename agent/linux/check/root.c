@@ -16,6 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/os_file.h"
+
 int root_open(const char *path, struct check_root *ret_root, struct fault *fault)
 {
 	char *real = realpath(path, NULL);
@@ -83,33 +85,16 @@ bool root_is_folder(const struct check_root *root, const char *path)
 
 char *root_read(const struct check_root *root, const char *path)
 {
-	size_t size = 0, room = 4096;
 	struct stat status;
-	char *text;
+	char *text = NULL;
+	size_t size = 0;
 	int fd;
 
 	/* O_NONBLOCK: a fifo in a foreign tree must not stop us. */
 	if (root_open_file(root, path, O_RDONLY | O_NONBLOCK, &fd) != 0)
 		return NULL;
-	text = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) ? malloc(room + 1) : NULL;
-	while (text) {
-		ssize_t got = read(fd, text + size, room - size);
-		char *grown;
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got == 0)
-			break;
-		size += got > 0 ? (size_t)got : 0;
-		grown = got < 0 || size > ROOT_FILE_MAX ? NULL : text;
-		if (grown && size == room)
-			grown = realloc(text, (room *= 2) + 1);
-		if (!grown)
-			free(text);
-		text = grown;
-	}
-	if (text)
-		text[size] = '\0';
+	if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
+		(void)os_file_read_fd(fd, ROOT_FILE_MAX, &text, &size); /* NULL says it */
 	close(fd);
 	if (text &&
 	    strlen(text) != size) { /* not text: what follows would be lost when rewritten */
