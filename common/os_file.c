@@ -190,6 +190,17 @@ int os_file_lock(const char *path, int *ret_fd)
 	return 0;
 }
 
+int os_folder_lock(const char *path, unsigned int mode, int *ret_fd)
+{
+	char lock[PATH_MAX];
+	int error;
+
+	if (snprintf(lock, sizeof(lock), "%s/lock", path) >= (int)sizeof(lock))
+		return -ENAMETOOLONG;
+	error = os_folder_make(path, mode);
+	return error ? error : os_file_lock(lock, ret_fd);
+}
+
 void os_random(void *buffer, size_t size)
 {
 	char *at = buffer;

@@ -30,6 +30,8 @@ int os_folder_sync(const char *path);
 /* Takes an exclusive lock on path (created if needed), held until closed or the process ends.
  * Returns 0, -EWOULDBLOCK when another process has it, or -errno. */
 int os_file_lock(const char *path, int *ret_fd);
+/* Makes a folder as os_folder_make does, and takes the lock of whoever owns it: on the file "lock" in it. */
+int os_folder_lock(const char *path, unsigned int mode, int *ret_fd);
 
 /* Fills buffer with random bytes from the operating system; aborts if it cannot. */
 void os_random(void *buffer, size_t size);

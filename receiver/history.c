@@ -33,15 +33,10 @@ struct names {
 
 static int lock_folder(const char *folder, int *ret_fd, struct fault *fault)
 {
-	char path[PATH_MAX];
-	int error = strlen(folder) < sizeof(path) - HISTORY_NAME_MAX ? 0 : -ENAMETOOLONG;
+	int error = strlen(folder) < PATH_MAX - HISTORY_NAME_MAX ? 0 : -ENAMETOOLONG;
 
 	if (!error)
-		error = os_folder_make(folder, FOLDER_MODE);
-	if (!error) {
-		snprintf(path, sizeof(path), "%s/lock", folder);
-		error = os_file_lock(path, ret_fd);
-	}
+		error = os_folder_lock(folder, FOLDER_MODE, ret_fd);
 	if (error == -EWOULDBLOCK)
 		return fault_set(fault, FAULT_STOP, EBUSY,
 				 "the history %s is in use by another receiver", folder);

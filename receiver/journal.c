@@ -135,19 +135,12 @@ static int remove_discarded(const char *folder)
 
 static int lock_folder(const char *folder, int *ret_fd, struct fault *fault)
 {
-	char path[PATH_MAX];
-	int error = 0;
+	int error = strlen(folder) < PATH_MAX - JOURNAL_NAME_MAX ? 0 : -ENAMETOOLONG;
 
-	if (strlen(folder) >= sizeof(path) - JOURNAL_NAME_MAX)
-		error = -ENAMETOOLONG;
 	if (!error)
 		error = remove_discarded(folder);
 	if (!error)
-		error = os_folder_make(folder, FOLDER_MODE);
-	if (!error) {
-		snprintf(path, sizeof(path), "%s/lock", folder);
-		error = os_file_lock(path, ret_fd);
-	}
+		error = os_folder_lock(folder, FOLDER_MODE, ret_fd);
 	if (error == -EWOULDBLOCK)
 		return fault_set(fault, FAULT_STOP, EBUSY,
 				 "the journal %s is in use by another receiver", folder);

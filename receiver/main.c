@@ -49,14 +49,11 @@ static const char usage[] =
 
 static int lock_state(const struct receiver_options *options, struct fault *fault)
 {
-	char path[512];
-	int fd, error = os_folder_make(options->state_folder, 0700);
+	int fd; /* held until the process ends */
+	int error = os_folder_lock(options->state_folder, 0700, &fd);
 
 	if (!error)
 		error = os_folder_make(options->storage_folder, 0700);
-	snprintf(path, sizeof(path), "%s/lock", options->state_folder);
-	if (!error)
-		error = os_file_lock(path, &fd); /* held until the process ends */
 	if (error == -EWOULDBLOCK)
 		return fault_set(fault, FAULT_STOP, -error,
 				 "another blkferry-receiver is running with state folder %s",

@@ -32,12 +32,9 @@ static void stop(void *replicator)
 /* Two agents with one state folder would take each other's bits. */
 static int lock_state(const struct agent_options *options, struct fault *fault)
 {
-	char path[512];
-	int fd, error = os_folder_make(options->state_folder, 0700);
+	int fd; /* held until the process ends */
+	int error = os_folder_lock(options->state_folder, 0700, &fd);
 
-	snprintf(path, sizeof(path), "%s/lock", options->state_folder);
-	if (!error)
-		error = os_file_lock(path, &fd); /* held until the process ends */
 	if (error == -EWOULDBLOCK)
 		return fault_set(fault, FAULT_STOP, -error,
 				 "another blkferry-agent is running with state folder %s",

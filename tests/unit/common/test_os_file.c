@@ -3,6 +3,7 @@
 #include "common/os_file.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -158,6 +159,22 @@ static void a_lock_excludes_until_it_is_closed(void **state)
 	close(second);
 }
 
+static void a_folder_is_made_and_locked(void **state)
+{
+	char too_long[PATH_MAX];
+	int first, second = -1;
+
+	(void)state;
+	assert_int_equal(os_folder_lock(path_of("a/b"), 0700, &first), 0);
+	assert_int_equal(os_folder_lock(path_of("a/b"), 0700, &second), -EWOULDBLOCK);
+	assert_int_equal(os_file_lock(path_of("a/b/lock"), &second), -EWOULDBLOCK);
+	close(first);
+	memset(too_long, 'a', sizeof(too_long) - 1);
+	too_long[sizeof(too_long) - 1] = '\0';
+	assert_int_equal(os_folder_lock(too_long, 0700, &second), -ENAMETOOLONG);
+	assert_int_equal(second, -1);
+}
+
 static void folders_can_be_synced(void **state)
 {
 	(void)state;
@@ -186,6 +203,7 @@ int main(void)
 		TEST(folders_are_made_with_their_parents),
 		TEST(removal_takes_the_tree_but_follows_no_link),
 		TEST(a_lock_excludes_until_it_is_closed),
+		TEST(a_folder_is_made_and_locked),
 		TEST(folders_can_be_synced),
 		TEST(random_bytes_differ),
 	};
