@@ -104,6 +104,11 @@ struct tracker {
 /* A disk's words are counted in cache lines, so that two disks never share one. */
 #define TRACKER_WORDS_ALIGN 8u
 
+static inline uint64_t tracker_align_words(uint64_t words)
+{
+	return (words + TRACKER_WORDS_ALIGN - 1) / TRACKER_WORDS_ALIGN * TRACKER_WORDS_ALIGN;
+}
+
 /* Chooses the block size of each disk (count of them in ret_block_bytes, garbage on failure): as small
  * as the bitmaps of all together fit in bitmap_bytes; the largest disk becomes coarser first. -ENOMEM with a
  * STOP fault when blocks would have to be larger than TRACKER_BLOCK_BYTES_MAX. */

@@ -12,19 +12,9 @@
 static_assert(TRACKER_BLOCK_BYTES_MAX <= FLOW_BLOCK_MAX,
 	      "a block that no batch can hold would never be sent");
 
-static uint64_t divide_up(uint64_t value, uint64_t by)
-{
-	return value / by + (value % by != 0);
-}
-
 static uint64_t words_of(uint64_t size_bytes, uint64_t block_bytes)
 {
-	return bitmap_words(divide_up(size_bytes, block_bytes));
-}
-
-static uint64_t align_words(uint64_t words)
-{
-	return divide_up(words, TRACKER_WORDS_ALIGN) * TRACKER_WORDS_ALIGN;
+	return bitmap_words(bitmap_blocks(size_bytes, block_bytes));
 }
 
 static int fault_memory(const struct tracked_disk *disks, unsigned int count, uint64_t bitmap_bytes,
@@ -35,7 +25,8 @@ static int fault_memory(const struct tracked_disk *disks, unsigned int count, ui
 
 	for (unsigned int i = 0; i < count; i++) {
 		size_bytes += disks[i].size_bytes;
-		words += align_words(words_of(disks[i].size_bytes, TRACKER_BLOCK_BYTES_MAX));
+		words +=
+			tracker_align_words(words_of(disks[i].size_bytes, TRACKER_BLOCK_BYTES_MAX));
 	}
 	return fault_set(
 		fault, FAULT_STOP, ENOMEM,
@@ -58,7 +49,7 @@ int tracker_choose_blocks(const struct tracked_disk *disks, unsigned int count,
 		for (unsigned int i = 0; i < count; i++) {
 			uint64_t words = words_of(disks[i].size_bytes, ret_block_bytes[i]);
 
-			total += align_words(words);
+			total += tracker_align_words(words);
 			if (words > most && ret_block_bytes[i] < TRACKER_BLOCK_BYTES_MAX) {
 				most = words;
 				largest = i;

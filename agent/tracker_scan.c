@@ -109,7 +109,7 @@ static const struct tracker_ops scan_ops = {
 
 static int open_disk(struct scan_disk *disk, uint64_t size_bytes, uint32_t block_bytes)
 {
-	uint64_t bits = size_bytes / block_bytes + (size_bytes % block_bytes != 0);
+	uint64_t bits = bitmap_blocks(size_bytes, block_bytes);
 
 	if (bits == 0)
 		return -EINVAL;

@@ -17,6 +17,12 @@ struct bitmap {
 	uint64_t bits;
 };
 
+/* How many blocks, so how many bits: the last block may be a short one. */
+static inline uint64_t bitmap_blocks(uint64_t size_bytes, uint64_t block_bytes)
+{
+	return size_bytes / block_bytes + (size_bytes % block_bytes != 0);
+}
+
 static inline uint64_t bitmap_words(uint64_t bits)
 {
 	return bits / 64 + (bits % 64 != 0);

@@ -8,21 +8,6 @@
 
 #define SECTOR_BYTES 512u
 
-static uint64_t divide_up(uint64_t value, uint64_t by)
-{
-	return value / by + (value % by != 0);
-}
-
-static uint64_t words_at(uint64_t size_bytes, uint64_t block_bytes)
-{
-	return bitmap_words(divide_up(size_bytes, block_bytes));
-}
-
-static uint64_t align_words(uint64_t words)
-{
-	return divide_up(words, TRACKER_WORDS_ALIGN) * TRACKER_WORDS_ALIGN;
-}
-
 int layout_plan(const struct tracked_disk *disks, unsigned int count, uint64_t bitmap_bytes,
 		struct tracker_slot *slots, uint64_t *ret_dirty_words, uint64_t *ret_coarse_words,
 		struct fault *fault)
@@ -47,16 +32,18 @@ int layout_plan(const struct tracked_disk *disks, unsigned int count, uint64_t b
 		return r;
 	for (unsigned int i = 0; i < count; i++) {
 		struct tracker_slot *slot = &slots[i];
-		uint64_t words = words_at(disks[i].size_bytes, block_bytes[i]);
+		uint64_t bits = bitmap_blocks(disks[i].size_bytes, block_bytes[i]);
+		uint64_t words = bitmap_words(bits);
 
 		slot->sectors = disks[i].size_bytes / SECTOR_BYTES;
 		slot->sector_shift = (uint32_t)__builtin_ctz(block_bytes[i] / SECTOR_BYTES);
-		slot->bits = divide_up(disks[i].size_bytes, block_bytes[i]);
+		slot->bits = bits;
 		slot->words = (uint32_t)words;
 		slot->dirty_word = (uint32_t)dirty_words;
 		slot->coarse_word = (uint32_t)coarse_words;
-		dirty_words += align_words(words);
-		coarse_words += align_words(bitmap_words(divide_up(words, TRACKER_CHUNK_WORDS)));
+		dirty_words += tracker_align_words(words);
+		coarse_words += tracker_align_words(
+			bitmap_words(bitmap_blocks(words, TRACKER_CHUNK_WORDS)));
 		slot->major = disks[i].major;
 		slot->minor = disks[i].minor;
 		slot->sequence = disks[i].sequence;
