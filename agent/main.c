@@ -14,7 +14,6 @@
  *                                     heartbeat ◀── ACK, verdicts ── receiver: target, flush ─────┘
  */
 #include <stdio.h>
-#include <string.h>
 
 #include "agent/cli/cli.h"
 #include "common/cli.h"
@@ -46,25 +45,5 @@ static void print_usage(FILE *to)
 
 int main(int argc, char **argv)
 {
-	const char *word = argc > 1 ? argv[1] : "";
-	const struct cli_command *command = cli_find(&program, word);
-
-	if (command)
-		return command->run(argc - 1, argv + 1);
-	if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
-		print_usage(stdout);
-		return 0;
-	}
-	if (!strcmp(word, "--version")) {
-		puts("blkferry-agent " BLKFERRY_VERSION);
-		return 0;
-	}
-	if (!strcmp(word, "--complete")) {
-		cli_complete(&program, argc - 2, argv + 2, stdout);
-		return 0;
-	}
-	if (argc > 1)
-		fprintf(stderr, "blkferry-agent: there is no command '%s'\n", word);
-	print_usage(stderr);
-	return 2;
+	return cli_main(&program, argc, argv);
 }

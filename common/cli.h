@@ -17,6 +17,7 @@
 #ifndef BLKFERRY_COMMON_CLI_H
 #define BLKFERRY_COMMON_CLI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -45,5 +46,17 @@ void cli_print_commands(const struct cli_program *program, FILE *to);
 
 /* Answers --complete on `to`. Without an answer nothing is printed: a completion never complains. */
 void cli_complete(const struct cli_program *program, int word_count, char **words, FILE *to);
+
+/* main() of a program that has no options of its own: runs a subcommand, or answers --help, --version and
+ * --complete. Returns the exit status. */
+int cli_main(const struct cli_program *program, int argc, char **argv);
+
+/* The options of a subcommand that a service runs. */
+struct cli_service {
+	const char *config; /* --config; the default before */
+	bool is_check;	    /* --check-config: say whether that is right, and end */
+};
+/* Returns -1, or the exit status with which to end: help was asked for, or the words are wrong. */
+int cli_read_service(int argc, char **argv, const char *usage, struct cli_service *service);
 
 #endif

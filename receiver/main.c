@@ -19,10 +19,8 @@
  *                                         └─unix socket──▶ view_socket.c ──▶ history.c   (view.c)
  */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/cli.h"
@@ -124,35 +122,20 @@ static int serve(const struct receiver_options *options, struct fault *fault)
 
 static int run(int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check-config", no_argument, NULL, 'k'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
-	const char *path = OPTIONS_PATH;
+	struct cli_service service = {.config = OPTIONS_PATH};
 	struct receiver_options options;
 	struct fault fault = {0};
-	bool is_check = false;
-	int option, error;
+	int error, status = cli_read_service(argc, argv, usage, &service);
 
-	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
-		if (option == 'c') {
-			path = optarg;
-		} else if (option == 'k') {
-			is_check = true;
-		} else {
-			fputs(usage, option == 'h' ? stdout : stderr);
-			return option == 'h' ? 0 : 2;
-		}
-	}
-	error = options_read(path, &options, &fault);
+	if (status >= 0)
+		return status;
+	error = options_read(service.config, &options, &fault);
 	if (error) {
 		fprintf(stderr, "blkferry-receiver: %s\n", fault.text);
 		return 2;
 	}
-	if (is_check) {
-		printf("%s is fine\n", path);
+	if (service.is_check) {
+		printf("%s is fine\n", service.config);
 	} else {
 		log_init("blkferry-receiver", options.log_level);
 		error = serve(&options, &fault);
@@ -178,25 +161,6 @@ int main(int argc, char **argv)
 						   .commands = commands,
 						   .command_count = 2,
 						   .print_usage = print_usage};
-	const char *word = argc > 1 ? argv[1] : "";
-	const struct cli_command *command = cli_find(&program, word);
 
-	if (command)
-		return command->run(argc - 1, argv + 1);
-	if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
-		print_usage(stdout);
-		return 0;
-	}
-	if (!strcmp(word, "--version")) {
-		puts("blkferry-receiver " BLKFERRY_VERSION);
-		return 0;
-	}
-	if (!strcmp(word, "--complete")) {
-		cli_complete(&program, argc - 2, argv + 2, stdout);
-		return 0;
-	}
-	if (argc > 1)
-		fprintf(stderr, "blkferry-receiver: there is no command '%s'\n", word);
-	print_usage(stderr);
-	return 2;
+	return cli_main(&program, argc, argv);
 }

@@ -3,14 +3,13 @@
 #include "agent/cli/cli.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "agent/options.h"
 #include "agent/platform.h"
 #include "agent/replicate.h"
+#include "common/cli.h"
 #include "common/log.h"
 #include "common/os_file.h"
 
@@ -70,38 +69,20 @@ static int run(const struct agent_options *options, struct fault *fault)
 
 int cli_run(int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check-config", no_argument, NULL, 'k'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
-	const char *path = OPTIONS_PATH;
+	struct cli_service service = {.config = OPTIONS_PATH};
 	struct agent_options options;
 	struct fault fault = {0};
-	int is_check = 0, option, error;
+	int error, status = cli_read_service(argc, argv, usage, &service);
 
-	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
-		if (option == 'c') {
-			path = optarg;
-		} else if (option == 'k') {
-			is_check = 1;
-		} else {
-			fputs(usage, option == 'h' ? stdout : stderr);
-			return option == 'h' ? 0 : 2;
-		}
-	}
-	if (optind != argc) {
-		fputs(usage, stderr);
-		return 2;
-	}
-	error = options_read(path, &options, &fault);
+	if (status >= 0)
+		return status;
+	error = options_read(service.config, &options, &fault);
 	if (error) {
 		fprintf(stderr, "blkferry-agent: %s\n", fault.text);
 		return 2;
 	}
-	if (is_check) {
-		printf("%s is fine\n", path);
+	if (service.is_check) {
+		printf("%s is fine\n", service.config);
 	} else {
 		log_init("blkferry-agent", options.log_level);
 		error = run(&options, &fault);

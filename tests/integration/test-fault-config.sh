@@ -53,6 +53,7 @@ printf '[receiver]\nlisten = 127.0.0.1:99999\n' >"$T/bad.ini"
 expect_exit 2 "$T/bad.ini: listen = '127.0.0.1:99999' is not ADDRESS, ADDRESS:PORT" \
 	blkferry-receiver run --config "$T/bad.ini" --check-config
 expect_exit 2 "usage:" blkferry-receiver run --nonsense
+expect_exit 2 "usage:" blkferry-receiver run now
 expect_exit 2 "there is no command 'serve'" blkferry-receiver serve
 printf '[receiver]\nstate-folder = %s\nstorage-folder = %s\ncontrol-socket = %s\nlisten = 127.0.0.1:%s\n' \
 	"$T/empty" "$T/storage" "$T/control.sock" "$(free_port)" >"$T/receiver.ini"
