@@ -25,13 +25,11 @@ static const struct meaning meanings[] = {
 	{"HOST_STILL_BOOTING", EAGAIN, FAULT_RETRY, "the host is still booting"},
 	{"HOST_OFFLINE", EHOSTDOWN, FAULT_RETRY, "a host that is needed is off (%1)"},
 	{"HOST_NOT_ENOUGH_FREE_MEMORY", ENOMEM, FAULT_STOP,
-	 "no host has enough free memory (%1 bytes are needed, %2 are free): shut down or move "
-	 "other "
-	 "VMs"},
+	 "no host has enough free memory (%1 bytes are needed, %2 are free): shut down or "
+	 "move other VMs"},
 	{"NO_HOSTS_AVAILABLE", ENOMEM, FAULT_STOP,
-	 "no host can run this VM: see whether each has enough memory, and reaches the storage and "
-	 "the "
-	 "network"},
+	 "no host can run this VM: see whether each has enough memory, and reaches the "
+	 "storage and the network"},
 	{"SR_FULL", ENOSPC, FAULT_STOP,
 	 "the storage repository has no room: %1 bytes are needed, at most %2 are allowed"},
 	{"SR_BACKEND_FAILURE_44", ENOSPC, FAULT_STOP,

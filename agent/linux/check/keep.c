@@ -372,12 +372,11 @@ int keep_undo(struct keep *keep, keep_tell_fn *tell, void *context, struct fault
 		int error = keep_store(keep, fault);
 
 		return error ? error
-			     : fault_set(
-				       fault, FAULT_STOP, EBUSY,
-				       "%u file(s) were changed by somebody else since --fix; "
-				       "their "
-				       "originals are in %s/saved, their numbers in manifest.json",
-				       left, keep->folder);
+			     : fault_set(fault, FAULT_STOP, EBUSY,
+					 "%u file(s) were changed by somebody else since --fix; "
+					 "their originals are in %s/saved, their numbers in "
+					 "manifest.json",
+					 left, keep->folder);
 	}
 	own_path(keep, "manifest.json", path);
 	if (unlink(path) != 0 && errno != ENOENT)
