@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "receiver/cli/exit_codes.h"
+#include "receiver/cli/text.h"
 
 #define LINE_MAX_BYTES (4u << 20)
 
@@ -166,8 +167,7 @@ json_t *client_result(json_t *message, int *ret_exit)
 	} else {
 		*ret_exit = EXIT_CODE_NO_RECEIVER;
 		fputs("blkferry: the receiver ended before it answered; 'blkferry status' shows "
-		      "what "
-		      "holds\n",
+		      "what holds\n",
 		      stderr);
 	}
 	return NULL;
@@ -189,4 +189,16 @@ json_t *client_call(json_t *request, int *ret_exit)
 	json_decref(message);
 	client_free(client);
 	return result;
+}
+
+int client_print(json_t *request, const char *key)
+{
+	int exit_code;
+	json_t *result = client_call(request, &exit_code);
+
+	if (!result)
+		return exit_code;
+	puts(text_of(result, key));
+	json_decref(result);
+	return EXIT_CODE_OK;
 }

@@ -21,6 +21,8 @@ void client_free(struct client *client);
 /* Asks and waits for the end, printing no events. Returns the result, or NULL with *ret_exit set and the
  * error printed. */
 json_t *client_call(json_t *request, int *ret_exit);
+/* The same, and prints the result's text of that name. Returns the exit status. */
+int client_print(json_t *request, const char *key);
 /* A message of the receiver that is no event: its result (a new reference), or NULL after printing its
  * error. */
 json_t *client_result(json_t *message, int *ret_exit);

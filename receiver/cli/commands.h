@@ -4,7 +4,6 @@
 #ifndef BLKFERRY_RECEIVER_CLI_COMMANDS_H
 #define BLKFERRY_RECEIVER_CLI_COMMANDS_H
 
-#include <jansson.h>
 #include <stdio.h>
 
 int cli_status(int argc, char **argv);
@@ -26,12 +25,5 @@ void cli_print_names(FILE *to, int word_count, char **words);
 
 /* Prints usage on the right stream and returns the exit status for --help or a wrong option. */
 int cli_usage(const char *usage, int option);
-/* Prints a machine as `status NAME` does: several lines of text. */
-void cli_print_machine(const json_t *machine);
-/* One line of progress: "web1: full 43.1 %, 12.3 GiB left, 112 MiB/s, 1 min 52 s". */
-void cli_progress_line(const json_t *machine, char *ret_text, size_t size);
-
-/* A checkpoint: "#81 of 2026-11-21 14:03:07.000, before upgrade". */
-void cli_format_point(const json_t *point, char *ret_text, size_t size);
 
 #endif

@@ -11,8 +11,6 @@
 #include "receiver/cli/progress.h"
 #include "receiver/cli/text.h"
 
-#define REDRAW_MS 500
-
 static const char usage[] =
 	"usage: blkferry cutover NAME [OPTIONS]\n"
 	"\n"
@@ -43,15 +41,15 @@ static const char usage[] =
 	"  --json               steps and result as JSON, one a line\n";
 
 struct options {
-	const char *name, *when;
+	struct progress progress;
+	const char *when;
 	double timeout_s;
 	int fence;
-	bool is_dry_run, skips_certify, ignores_checks, source_is_dead, is_json;
+	bool is_dry_run, skips_certify, ignores_checks, source_is_dead;
 };
 
-static void print_step(const json_t *event, bool is_json)
+static void print_event(const json_t *event, bool is_json)
 {
-	progress_clear();
 	if (is_json) {
 		json_dumpf(event, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 		putchar('\n');
@@ -60,19 +58,18 @@ static void print_step(const json_t *event, bool is_json)
 		       text_of(event, "text"), number_of(event, "bytes") ? ", " : "",
 		       number_of(event, "bytes") ? bytes_of(event, "bytes") : "");
 	}
-	fflush(stdout);
 }
 
-static void print_result(const json_t *result, bool is_json)
+static int print_result(const struct progress *progress, const json_t *result)
 {
-	if (is_json) {
+	if (progress->is_json) {
 		json_dumpf(result, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 		putchar('\n');
-		return;
+		return EXIT_CODE_OK;
 	}
 	if (is_true(result, "dry_run")) {
 		puts(text_of(result, "text"));
-		return;
+		return EXIT_CODE_OK;
 	}
 	if (number_of(result, "repaired_bytes"))
 		printf("certification found %s different and sent it again\n",
@@ -80,33 +77,7 @@ static void print_result(const json_t *result, bool is_json)
 	printf("%s: cut over; certified %s; data downtime %.0f ms, downtime %.0f ms\n",
 	       text_of(result, "name"), bytes_of(result, "certified_bytes"),
 	       real_of(result, "data_downtime_ms"), real_of(result, "downtime_ms"));
-}
-
-static int follow(struct client *client, const struct options *options)
-{
-	int exit_code = EXIT_CODE_OK;
-
-	for (;;) {
-		bool timed_out;
-		json_t *message = client_next(client, REDRAW_MS, &timed_out), *result;
-
-		if (timed_out) {
-			progress_show(options->name);
-			continue;
-		}
-		if (message && json_object_get(message, "event")) {
-			print_step(message, options->is_json);
-			json_decref(message);
-			continue;
-		}
-		progress_clear();
-		result = client_result(message, &exit_code);
-		if (result)
-			print_result(result, options->is_json);
-		json_decref(result);
-		json_decref(message);
-		return exit_code;
-	}
+	return EXIT_CODE_OK;
 }
 
 static int parse_fence(const char *text)
@@ -133,6 +104,7 @@ static bool parse_timeout(const char *text, double *ret_s)
 	return true;
 }
 
+/* Returns -1, or the exit status with which to end. */
 static int parse(int argc, char **argv, struct options *options)
 {
 	static const struct option long_options[] = {
@@ -165,33 +137,33 @@ static int parse(int argc, char **argv, struct options *options)
 		else if (option == 'd')
 			options->source_is_dead = true;
 		else if (option == 'j')
-			options->is_json = true;
+			options->progress.is_json = true;
 		else if (option != 't' && option != 'f')
-			return cli_usage(usage, option) + 100;
+			return cli_usage(usage, option);
 	}
 	if (argc - optind != 1)
 		return cli_usage(usage, '?');
-	options->name = argv[optind];
-	return EXIT_CODE_OK;
+	options->progress.name = argv[optind];
+	return -1;
 }
 
 int cli_cutover(int argc, char **argv)
 {
-	struct options options = {.when = "", .timeout_s = 10, .fence = 1};
-	struct client *client;
-	int exit_code = parse(argc, argv, &options);
+	struct options options = {.progress = {.is_drawn = true,
+					       .print_event = print_event,
+					       .print_result = print_result},
+				  .when = "",
+				  .timeout_s = 10,
+				  .fence = 1};
+	int status = parse(argc, argv, &options);
 
-	if (exit_code)
-		return exit_code >= 100 ? exit_code - 100 : exit_code;
-	client = client_ask(
+	if (status >= 0)
+		return status;
+	return progress_follow(
 		json_pack("{s:s, s:s, s:s, s:I, s:i, s:b, s:b, s:b, s:b}", "command", "cutover",
-			  "machine", options.name, "at", options.when, "timeout_ms",
+			  "machine", options.progress.name, "at", options.when, "timeout_ms",
 			  (json_int_t)(options.timeout_s * 1000), "fence", options.fence, "dry_run",
 			  options.is_dry_run, "no_certify", options.skips_certify, "ignore_checks",
-			  options.ignores_checks, "source_is_dead", options.source_is_dead));
-	if (!client)
-		return EXIT_CODE_NO_RECEIVER;
-	exit_code = follow(client, &options);
-	client_free(client);
-	return exit_code;
+			  options.ignores_checks, "source_is_dead", options.source_is_dead),
+		&options.progress);
 }

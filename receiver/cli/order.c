@@ -8,7 +8,6 @@
 #include "receiver/cli/client.h"
 #include "receiver/cli/commands.h"
 #include "receiver/cli/exit_codes.h"
-#include "receiver/cli/text.h"
 
 static const char usage[] =
 	"usage: blkferry pause NAME\n"
@@ -27,8 +26,8 @@ int cli_order(int argc, char **argv)
 	};
 	bool is_limit = strcmp(argv[0], "limit") == 0;
 	uint64_t rate = 0;
-	json_t *request, *result;
-	int option, exit_code;
+	json_t *request;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1)
 		return cli_usage(usage, option);
@@ -42,10 +41,5 @@ int cli_order(int argc, char **argv)
 	request = json_pack("{s:s, s:s}", "command", argv[0], "machine", argv[optind]);
 	if (is_limit)
 		json_object_set_new(request, "bytes_per_s", json_integer((json_int_t)rate));
-	result = client_call(request, &exit_code);
-	if (!result)
-		return exit_code;
-	puts(text_of(result, "text"));
-	json_decref(result);
-	return EXIT_CODE_OK;
+	return client_print(request, "text");
 }

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Live progress of a long command; see progress.h. */
+/* Events and live progress of a long command; see progress.h. */
 #include "receiver/cli/progress.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "receiver/cli/client.h"
-#include "receiver/cli/commands.h"
+#include "receiver/cli/exit_codes.h"
 #include "receiver/cli/text.h"
+
+#define REDRAW_MS 500
 
 static bool is_shown;
 
-void progress_show(const char *name)
+/* Asks for the machine's status and redraws the line. */
+static void show(const char *name)
 {
 	char line[256];
 	const json_t *machine;
@@ -38,9 +40,54 @@ void progress_show(const char *name)
 	json_decref(result);
 }
 
-void progress_clear(void)
+/* Before something else is printed. */
+static void wipe(void)
 {
 	if (is_shown)
 		fputs("\r\033[K", stderr);
 	is_shown = false;
+}
+
+static void print_event(const json_t *event, const struct progress *progress)
+{
+	wipe();
+	progress->print_event(event, progress->is_json);
+	fflush(stdout);
+}
+
+static int print_end(json_t *message, const struct progress *progress)
+{
+	int exit_code;
+	json_t *result = client_result(message, &exit_code);
+
+	if (result)
+		exit_code = progress->print_result(progress, result);
+	json_decref(result);
+	return exit_code;
+}
+
+int progress_follow(json_t *request, const struct progress *progress)
+{
+	struct client *client = client_ask(request);
+	int timeout_ms = progress->is_drawn ? REDRAW_MS : -1;
+	int exit_code = EXIT_CODE_NO_RECEIVER;
+	bool is_over = !client;
+
+	while (!is_over) {
+		bool timed_out;
+		json_t *message = client_next(client, timeout_ms, &timed_out);
+
+		is_over = !timed_out && !json_object_get(message, "event");
+		if (timed_out) {
+			show(progress->name);
+		} else if (!is_over) {
+			print_event(message, progress);
+		} else {
+			wipe();
+			exit_code = print_end(message, progress);
+		}
+		json_decref(message);
+	}
+	client_free(client);
+	return exit_code;
 }

@@ -7,7 +7,6 @@
 #include "receiver/cli/client.h"
 #include "receiver/cli/commands.h"
 #include "receiver/cli/exit_codes.h"
-#include "receiver/cli/text.h"
 
 static const char usage[] =
 	"usage: blkferry remove NAME [--keep-data] [--yes]\n"
@@ -41,8 +40,7 @@ int cli_remove(int argc, char **argv)
 		{0},
 	};
 	bool keeps_data = false, is_yes = false;
-	json_t *result;
-	int option, exit_code;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		if (option == 'k')
@@ -58,12 +56,7 @@ int cli_remove(int argc, char **argv)
 		puts("nothing was changed");
 		return EXIT_CODE_FAILED;
 	}
-	result = client_call(json_pack("{s:s, s:s, s:b}", "command", "remove", "machine",
-				       argv[optind], "keep_data", keeps_data),
-			     &exit_code);
-	if (!result)
-		return exit_code;
-	puts(text_of(result, "text"));
-	json_decref(result);
-	return EXIT_CODE_OK;
+	return client_print(json_pack("{s:s, s:s, s:b}", "command", "remove", "machine",
+				      argv[optind], "keep_data", keeps_data),
+			    "text");
 }

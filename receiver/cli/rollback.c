@@ -6,8 +6,6 @@
 
 #include "receiver/cli/client.h"
 #include "receiver/cli/commands.h"
-#include "receiver/cli/exit_codes.h"
-#include "receiver/cli/text.h"
 
 static const char usage[] =
 	"usage: blkferry rollback NAME --at WHEN\n"
@@ -36,8 +34,7 @@ int cli_rollback(int argc, char **argv)
 	};
 	const char *when = NULL;
 	bool is_undo = false;
-	int option, exit_code;
-	json_t *result;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		if (option == 'a')
@@ -49,12 +46,7 @@ int cli_rollback(int argc, char **argv)
 	}
 	if (argc - optind != 1 || is_undo == (when != NULL))
 		return cli_usage(usage, '?');
-	result = client_call(json_pack("{s:s, s:s, s:s, s:b}", "command", "rollback", "machine",
-				       argv[optind], "at", when ? when : "", "undo", is_undo),
-			     &exit_code);
-	if (!result)
-		return exit_code;
-	puts(text_of(result, "text"));
-	json_decref(result);
-	return EXIT_CODE_OK;
+	return client_print(json_pack("{s:s, s:s, s:s, s:b}", "command", "rollback", "machine",
+				      argv[optind], "at", when ? when : "", "undo", is_undo),
+			    "text");
 }

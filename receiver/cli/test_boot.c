@@ -7,6 +7,7 @@
 #include "receiver/cli/client.h"
 #include "receiver/cli/commands.h"
 #include "receiver/cli/exit_codes.h"
+#include "receiver/cli/progress.h"
 #include "receiver/cli/text.h"
 
 static const char usage[] =
@@ -24,47 +25,30 @@ static const char usage[] =
 	"  --timeout S   how long it may take (test-timeout in receiver.ini, or 5 minutes)\n"
 	"  --json        steps and result as JSON, one a line\n";
 
-static void print_result(const char *name, const json_t *result, bool is_json)
+static void print_event(const json_t *event, bool is_json)
+{
+	if (is_json) {
+		json_dumpf(event, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else {
+		puts(text_of(event, "text"));
+	}
+}
+
+static int print_result(const struct progress *progress, const json_t *result)
 {
 	char point[160];
 
-	if (is_json) {
+	if (progress->is_json) {
 		json_dumpf(result, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 		putchar('\n');
-		return;
+		return EXIT_CODE_OK;
 	}
 	cli_format_point(json_object_get(result, "point"), point, sizeof(point));
-	printf("%s: came up from checkpoint %s after %.1f s%s%s\n", name, point,
+	printf("%s: came up from checkpoint %s after %.1f s%s%s\n", progress->name, point,
 	       real_of(result, "seconds"), text_of(result, "text")[0] ? ": " : "",
 	       text_of(result, "text"));
-}
-
-static int follow(struct client *client, const char *name, bool is_json)
-{
-	int exit_code = EXIT_CODE_OK;
-
-	for (;;) {
-		bool timed_out;
-		json_t *message = client_next(client, -1, &timed_out), *result;
-
-		if (message && json_object_get(message, "event")) {
-			if (is_json) {
-				json_dumpf(message, stdout, JSON_COMPACT);
-				putchar('\n');
-			} else {
-				puts(text_of(message, "text"));
-			}
-			fflush(stdout);
-			json_decref(message);
-			continue;
-		}
-		result = client_result(message, &exit_code);
-		if (result)
-			print_result(name, result, is_json);
-		json_decref(result);
-		json_decref(message);
-		return exit_code;
-	}
+	return EXIT_CODE_OK;
 }
 
 int cli_test_boot(int argc, char **argv)
@@ -77,10 +61,9 @@ int cli_test_boot(int argc, char **argv)
 		{0},
 	};
 	const char *point = "latest";
+	struct progress progress = {.print_event = print_event, .print_result = print_result};
 	uint64_t timeout_ns = 0;
-	struct client *client;
-	bool is_json = false;
-	int option, exit_code;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		if (option == 'a') {
@@ -92,19 +75,16 @@ int cli_test_boot(int argc, char **argv)
 				return EXIT_CODE_USAGE;
 			}
 		} else if (option == 'j') {
-			is_json = true;
+			progress.is_json = true;
 		} else {
 			return cli_usage(usage, option);
 		}
 	}
 	if (argc - optind != 1)
 		return cli_usage(usage, '?');
-	client = client_ask(json_pack("{s:s, s:s, s:s, s:I}", "command", "test-boot", "machine",
-				      argv[optind], "point", point, "timeout_ns",
-				      (json_int_t)timeout_ns));
-	if (!client)
-		return EXIT_CODE_NO_RECEIVER;
-	exit_code = follow(client, argv[optind], is_json);
-	client_free(client);
-	return exit_code;
+	progress.name = argv[optind];
+	return progress_follow(json_pack("{s:s, s:s, s:s, s:I}", "command", "test-boot", "machine",
+					 argv[optind], "point", point, "timeout_ns",
+					 (json_int_t)timeout_ns),
+			       &progress);
 }

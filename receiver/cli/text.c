@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A machine's JSON as text, for status and for the progress of verify and cutover. */
+/* The receiver's JSON as text; see text.h. */
 #include "receiver/cli/text.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/os_clock.h"
 #include "common/units.h"
-#include "receiver/cli/commands.h"
 
 const char *text_of(const json_t *object, const char *key)
 {
@@ -39,6 +39,22 @@ const char *bytes_of(const json_t *object, const char *key)
 	static unsigned int next;
 
 	return units_format_bytes(number_of(object, key), buffers[next++ % 8], 32);
+}
+
+void cli_format_point(const json_t *point, char *ret_text, size_t size)
+{
+	uint64_t time_ns = number_of(point, "time_ns");
+	time_t seconds = (time_t)(time_ns / 1000000000u);
+	const char *label = text_of(point, "label");
+	char when[32] = "?";
+	struct tm local;
+
+	if (localtime_r(&seconds, &local))
+		strftime(when, sizeof(when), "%F %T", &local);
+	snprintf(ret_text, size, "#%llu of %s.%03u%s%s%s",
+		 (unsigned long long)number_of(point, "number"), when,
+		 (unsigned int)(time_ns / 1000000u % 1000u), label[0] ? ", " : "", label,
+		 is_true(point, "frozen") ? ", frozen" : "");
 }
 
 static bool is_copying(const json_t *machine)

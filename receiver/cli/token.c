@@ -7,7 +7,6 @@
 #include "receiver/cli/client.h"
 #include "receiver/cli/commands.h"
 #include "receiver/cli/exit_codes.h"
-#include "receiver/cli/text.h"
 
 static const char usage[] =
 	"usage: blkferry token NAME [--expires DURATION]\n"
@@ -28,8 +27,7 @@ int cli_token(int argc, char **argv)
 		{0},
 	};
 	uint64_t valid_ns = 0;
-	json_t *result;
-	int option, exit_code;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		if (option != 'e')
@@ -42,12 +40,7 @@ int cli_token(int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return cli_usage(usage, '?');
-	result = client_call(json_pack("{s:s, s:s, s:I}", "command", "token", "machine",
-				       argv[optind], "valid_ns", (json_int_t)valid_ns),
-			     &exit_code);
-	if (!result)
-		return exit_code;
-	puts(text_of(result, "token"));
-	json_decref(result);
-	return EXIT_CODE_OK;
+	return client_print(json_pack("{s:s, s:s, s:I}", "command", "token", "machine",
+				      argv[optind], "valid_ns", (json_int_t)valid_ns),
+			    "token");
 }

@@ -9,8 +9,6 @@
 #include "receiver/cli/progress.h"
 #include "receiver/cli/text.h"
 
-#define REDRAW_MS 500
-
 static const char usage[] =
 	"usage: blkferry verify NAME [--repair] [--all] [--json]\n"
 	"\n"
@@ -24,7 +22,6 @@ static const char usage[] =
 
 static void print_event(const json_t *event, bool is_json)
 {
-	progress_clear();
 	if (is_json) {
 		json_dumpf(event, stdout, JSON_COMPACT);
 		putchar('\n');
@@ -36,49 +33,21 @@ static void print_event(const json_t *event, bool is_json)
 	       text_of(event, "kind"));
 }
 
-static int print_result(const json_t *result, bool is_json)
+static int print_result(const struct progress *progress, const json_t *result)
 {
-	if (is_json) {
+	if (progress->is_json) {
 		json_dumpf(result, stdout, JSON_COMPACT);
 		putchar('\n');
 	} else {
 		puts(text_of(result, "text"));
 	}
 	if (is_true(result, "unrepaired")) {
-		fputs("blkferry: what was sent again still differs: the target does not keep what "
-		      "is "
-		      "written to it\n",
+		fputs("blkferry: what was sent again still differs: the target does not keep "
+		      "what is written to it\n",
 		      stderr);
 		return EXIT_CODE_DIFFERS;
 	}
 	return number_of(result, "differed") ? EXIT_CODE_DIFFERS : EXIT_CODE_OK;
-}
-
-static int follow(struct client *client, const char *name, bool is_json)
-{
-	int exit_code = EXIT_CODE_OK;
-
-	for (;;) {
-		bool timed_out;
-		json_t *message = client_next(client, REDRAW_MS, &timed_out), *result;
-
-		if (timed_out) {
-			progress_show(name);
-			continue;
-		}
-		if (message && json_object_get(message, "event")) {
-			print_event(message, is_json);
-			json_decref(message);
-			continue;
-		}
-		progress_clear();
-		result = client_result(message, &exit_code);
-		if (result)
-			exit_code = print_result(result, is_json);
-		json_decref(result);
-		json_decref(message);
-		return exit_code;
-	}
 }
 
 int cli_verify(int argc, char **argv)
@@ -90,9 +59,10 @@ int cli_verify(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	bool is_repair = false, is_all = false, is_json = false;
-	struct client *client;
-	int option, exit_code;
+	struct progress progress = {
+		.is_drawn = true, .print_event = print_event, .print_result = print_result};
+	bool is_repair = false, is_all = false;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		if (option == 'r')
@@ -100,17 +70,14 @@ int cli_verify(int argc, char **argv)
 		else if (option == 'a')
 			is_all = true;
 		else if (option == 'j')
-			is_json = true;
+			progress.is_json = true;
 		else
 			return cli_usage(usage, option);
 	}
 	if (argc - optind != 1)
 		return cli_usage(usage, '?');
-	client = client_ask(json_pack("{s:s, s:s, s:b, s:b}", "command", "verify", "machine",
-				      argv[optind], "repair", is_repair, "all", is_all));
-	if (!client)
-		return EXIT_CODE_NO_RECEIVER;
-	exit_code = follow(client, argv[optind], is_json);
-	client_free(client);
-	return exit_code;
+	progress.name = argv[optind];
+	return progress_follow(json_pack("{s:s, s:s, s:b, s:b}", "command", "verify", "machine",
+					 argv[optind], "repair", is_repair, "all", is_all),
+			       &progress);
 }

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "receiver/cli/client.h"
 #include "receiver/cli/commands.h"
@@ -44,22 +43,6 @@ static void print_json(const json_t *value)
 {
 	json_dumpf(value, stdout, JSON_COMPACT);
 	putchar('\n');
-}
-
-void cli_format_point(const json_t *point, char *ret_text, size_t size)
-{
-	uint64_t time_ns = number_of(point, "time_ns");
-	time_t seconds = (time_t)(time_ns / 1000000000u);
-	const char *label = text_of(point, "label");
-	char when[32] = "?";
-	struct tm local;
-
-	if (localtime_r(&seconds, &local))
-		strftime(when, sizeof(when), "%F %T", &local);
-	snprintf(ret_text, size, "#%llu of %s.%03u%s%s%s",
-		 (unsigned long long)number_of(point, "number"), when,
-		 (unsigned int)(time_ns / 1000000u % 1000u), label[0] ? ", " : "", label,
-		 is_true(point, "frozen") ? ", frozen" : "");
 }
 
 static void print_view(const json_t *view)
@@ -121,6 +104,14 @@ static int unmount_views(const struct options *options, const json_t *views)
 	return exit_code;
 }
 
+/* id 0: all of the machine. */
+static json_t *stop_views(const char *name, unsigned int id, int *ret_exit)
+{
+	return client_call(json_pack("{s:s, s:s, s:i}", "command", "view-stop", "machine", name,
+				     "id", (int)id),
+			   ret_exit);
+}
+
 static int run_stop(const struct options *options)
 {
 	int exit_code = EXIT_CODE_OK;
@@ -132,9 +123,7 @@ static int run_stop(const struct options *options)
 	json_decref(result);
 	if (exit_code)
 		return exit_code;
-	result = client_call(json_pack("{s:s, s:s, s:i}", "command", "view-stop", "machine",
-				       options->name, "id", (int)options->id),
-			     &exit_code);
+	result = stop_views(options->name, options->id, &exit_code);
 	if (!result)
 		return exit_code;
 	printf("stopped: %llu\n", (unsigned long long)number_of(result, "stopped"));
@@ -142,21 +131,12 @@ static int run_stop(const struct options *options)
 	return EXIT_CODE_OK;
 }
 
-static void stop_after_failure(const struct options *options, const json_t *view)
-{
-	int ignored;
-
-	json_decref(client_call(json_pack("{s:s, s:s, s:i}", "command", "view-stop", "machine",
-					  options->name, "id", (int)number_of(view, "id")),
-				&ignored));
-}
-
 static int run_view(const struct options *options)
 {
 	json_t *request = json_pack("{s:s, s:s, s:s, s:i}", "command", "view", "machine",
 				    options->name, "point", options->point, "port", options->port);
 	char folder[PATH_MAX] = "";
-	int exit_code = EXIT_CODE_OK;
+	int exit_code = EXIT_CODE_OK, ignored;
 	json_t *view;
 
 	if (options->mount) {
@@ -172,7 +152,8 @@ static int run_view(const struct options *options)
 	exit_code = EXIT_CODE_OK;
 	if (options->mount && view_mount(folder, json_object_get(view, "disks"))) {
 		(void)view_unmount(folder);
-		stop_after_failure(options, view);
+		json_decref(
+			stop_views(options->name, (unsigned int)number_of(view, "id"), &ignored));
 		exit_code = EXIT_CODE_FAILED;
 	} else if (options->is_json) {
 		print_json(view);
@@ -196,6 +177,7 @@ static bool parse_number(const char *text, unsigned long most, unsigned long *re
 	return true;
 }
 
+/* Returns -1, or the exit status with which to end. */
 static int parse(int argc, char **argv, struct options *options)
 {
 	static const struct option long_options[] = {
@@ -221,28 +203,28 @@ static int parse(int argc, char **argv, struct options *options)
 		else if (option == 'j')
 			options->is_json = true;
 		else
-			return option == 'p' ? EXIT_CODE_USAGE : cli_usage(usage, option) + 100;
+			return option == 'p' ? EXIT_CODE_USAGE : cli_usage(usage, option);
 	}
 	most = options->is_stop ? 2 : 1;
 	if (optind == argc || argc - optind > most || (options->is_list && options->is_stop) ||
 	    (options->mount && options->port))
-		return cli_usage(usage, '?') + 100;
+		return cli_usage(usage, '?');
 	options->name = argv[optind];
 	if (argc - optind == 2) {
 		if (!parse_number(argv[optind + 1], INT_MAX, &number))
 			return EXIT_CODE_USAGE;
 		options->id = (unsigned int)number;
 	}
-	return EXIT_CODE_OK;
+	return -1;
 }
 
 int cli_view(int argc, char **argv)
 {
 	struct options options = {.point = "latest"};
-	int exit_code = parse(argc, argv, &options);
+	int status = parse(argc, argv, &options);
 
-	if (exit_code)
-		return exit_code >= 100 ? exit_code - 100 : exit_code;
+	if (status >= 0)
+		return status;
 	if (options.is_list)
 		return run_list(&options);
 	if (options.is_stop)
