@@ -25,9 +25,9 @@
 #include "common/frame.h"
 #include "common/os_clock.h"
 #include "common/os_file.h"
+#include "tests/tools/machine_link.h"
 
 #define DISK_BYTES (1024u * 1024)
-#define CONNECT_NS (10 * NS_PER_S)
 #define ANSWER_NS  (20 * NS_PER_S)
 
 static uint16_t port;
@@ -42,21 +42,10 @@ static _Noreturn void give_up(const char *what, const struct fault *fault)
 
 static void connect_link(struct frame_link *link)
 {
-	char ca[512], certificate[512], key[512];
-	uint64_t deadline = os_monotonic_ns() + CONNECT_NS;
-	struct tls_context *context;
-	struct tls_stream *stream;
 	struct fault fault = {0};
-	os_socket_t socket;
 
-	snprintf(ca, sizeof(ca), "%s/ca.pem", folder);
-	snprintf(certificate, sizeof(certificate), "%s/machine.pem", folder);
-	snprintf(key, sizeof(key), "%s/machine.key", folder);
-	if (tls_context_new_agent(ca, certificate, key, &context, &fault) ||
-	    os_socket_connect("127.0.0.1", port, deadline, &socket, &fault) ||
-	    tls_stream_connect(context, socket, WIRE_ALPN, deadline, &stream, &fault))
+	if (machine_link_connect(folder, port, link, &fault))
 		give_up("connect", &fault);
-	frame_link_init(link, stream, "the receiver");
 }
 
 /* Frames as they are: nothing here is checked, that is the receiver's task. */

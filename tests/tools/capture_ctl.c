@@ -277,13 +277,6 @@ static void print_status(void)
 	       capture_hole_name(capture_last_hole(capture)));
 }
 
-static const char *next(char ***argv)
-{
-	if (!**argv)
-		errx(2, "a command lacks its argument");
-	return *(*argv)++;
-}
-
 static void run(char **argv)
 {
 	struct fault fault;
@@ -298,18 +291,18 @@ static void run(char **argv)
 		} else if (strcmp(command, "status") == 0) {
 			print_status();
 		} else if (strcmp(command, "follow") == 0) {
-			open_images(next(&argv), disk_count);
+			open_images(next_word(&argv), disk_count);
 			follow();
 		} else if (strcmp(command, "log") == 0) {
-			open_log(next(&argv));
+			open_log(next_word(&argv));
 			follow();
 		} else if (strcmp(command, "stream") == 0) {
 			if (*argv)
 				open_marks(*argv);
-			open_log(next(&argv));
+			open_log(next_word(&argv));
 			follow();
 		} else if (strcmp(command, "reread") == 0) {
-			open_images(next(&argv), disk_count);
+			open_images(next_word(&argv), disk_count);
 			reread();
 		} else if (strcmp(command, "take") == 0) {
 			for (unsigned int i = 0; i < disk_count; i++)
@@ -332,8 +325,8 @@ static void run(char **argv)
 static int apply(char **argv)
 {
 	static uint8_t data[CAPTURE_PIECE_BYTES];
-	FILE *file = fopen(next(&argv), "r");
-	uint64_t most = strtoull(next(&argv), NULL, 0), done = 0;
+	FILE *file = fopen(next_word(&argv), "r");
+	uint64_t most = strtoull(next_word(&argv), NULL, 0), done = 0;
 	struct capture_log_head head;
 
 	while (*argv && disk_count < TRACKER_DISKS_MAX) {

@@ -35,10 +35,10 @@
 #include "common/os_clock.h"
 #include "common/os_file.h"
 #include "common/wire_check.h"
+#include "tests/tools/machine_link.h"
 
-#define CONNECT_NS (10 * NS_PER_S)
-#define ANSWER_NS  (60 * NS_PER_S)
-#define STREAM_ID  0x5712ea3ull
+#define ANSWER_NS (60 * NS_PER_S)
+#define STREAM_ID 0x5712ea3ull
 
 static uint16_t port;
 static const char *folder;
@@ -60,21 +60,10 @@ static _Noreturn void give_up(const char *what, const struct fault *fault)
 
 static void connect_link(struct frame_link *link)
 {
-	char ca[512], certificate[512], key[512];
-	uint64_t deadline = os_monotonic_ns() + CONNECT_NS;
-	struct tls_context *context;
-	struct tls_stream *tls;
 	struct fault fault = {0};
-	os_socket_t socket;
 
-	snprintf(ca, sizeof(ca), "%s/ca.pem", folder);
-	snprintf(certificate, sizeof(certificate), "%s/machine.pem", folder);
-	snprintf(key, sizeof(key), "%s/machine.key", folder);
-	if (tls_context_new_agent(ca, certificate, key, &context, &fault) ||
-	    os_socket_connect("127.0.0.1", port, deadline, &socket, &fault) ||
-	    tls_stream_connect(context, socket, WIRE_ALPN, deadline, &tls, &fault))
+	if (machine_link_connect(folder, port, link, &fault))
 		give_up("connect", &fault);
-	frame_link_init(link, tls, "the receiver");
 }
 
 static void say(struct frame_link *link, enum wire_type type, const void *first, size_t first_size,

@@ -136,13 +136,6 @@ static void for_each_disk(void (*run)(unsigned int disk))
 		run(i);
 }
 
-static const char *next(char ***argv)
-{
-	if (!**argv)
-		errx(2, "a command lacks its argument");
-	return *(*argv)++;
-}
-
 static void run(char **argv)
 {
 	while (*argv) {
@@ -159,11 +152,11 @@ static void run(char **argv)
 		} else if (strcmp(command, "clear-suspect") == 0) {
 			for_each_disk(clear_suspect);
 		} else if (strcmp(command, "list") == 0) {
-			list((unsigned int)atoi(next(&argv)));
+			list((unsigned int)atoi(next_word(&argv)));
 		} else if (strcmp(command, "covers") == 0 || strcmp(command, "only") == 0) {
-			unsigned int disk = (unsigned int)atoi(next(&argv));
+			unsigned int disk = (unsigned int)atoi(next_word(&argv));
 
-			compare(disk, next(&argv), strcmp(command, "covers") == 0);
+			compare(disk, next_word(&argv), strcmp(command, "covers") == 0);
 		} else if (strcmp(command, "hold") == 0) {
 			puts("holding");
 			fflush(stdout);

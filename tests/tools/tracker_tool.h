@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the tracker's test programs share: a disk's description, straight from its device node. */
+/* What the tracker's test programs share: a disk's description, straight from its device node; their commands' words. */
 #ifndef BLKFERRY_TESTS_TOOLS_TRACKER_TOOL_H
 #define BLKFERRY_TESTS_TOOLS_TRACKER_TOOL_H
 
@@ -63,6 +63,14 @@ static inline unsigned int describe_disks(char **argv, int *index,
 	if (argv[*index])
 		(*index)++;
 	return count;
+}
+
+/* The argument of a command: takes it from the command line. */
+static inline const char *next_word(char ***argv)
+{
+	if (!**argv)
+		errx(2, "a command lacks its argument");
+	return *(*argv)++;
 }
 
 #endif
