@@ -35,29 +35,12 @@ stop_writer()
 	WRITER=
 }
 
-acknowledged_records()
-{
-	echo "$((10#$(cat "$T/progress")))"
-}
-
 # The writer goes on: its file system is not frozen. A look that may fail, for wait_for.
 writer_moves()
 {
 	local before
 	before=$(acknowledged_records)
 	wait_until "${1:-10}" "[ \$(acknowledged_records) -gt $before ]"
-}
-
-# wait_ready NAME [DEADLINE_S]
-wait_ready()
-{
-	wait_for "${2:-90}" "[ \"\$(status $1 .ready)\" = true ]" "$1 to be ready"
-}
-
-# wait_phase NAME PHASE [DEADLINE_S]
-wait_phase()
-{
-	wait_for "${3:-60}" "[ \"\$(status $1 .phase)\" = $2 ]" "$1 to be in phase $2"
 }
 
 # wait_message LOG TEXT [DEADLINE_S]: until the daemon has said TEXT (fixed words) since mark_log.

@@ -346,6 +346,36 @@ status()
 	ferry status "$1" --json | jq -r "$2"
 }
 
+# wait_ready NAME [DEADLINE_S]
+wait_ready()
+{
+	wait_for "${2:-90}" "[ \"\$(status $1 .ready)\" = true ]" "$1 to be ready"
+}
+
+# wait_phase NAME PHASE [DEADLINE_S]
+wait_phase()
+{
+	wait_for "${3:-60}" "[ \"\$(status $1 .phase)\" = $2 ]" "$1 to be in phase $2"
+}
+
+# is_streaming NAME: with a checkpoint that is durable. A look that may fail, for wait_for.
+is_streaming()
+{
+	[ "$(status "$1" '"\(.phase) \(.ready)"')" = "streaming true" ]
+}
+
+# wait_streaming NAME [WHAT]
+wait_streaming()
+{
+	wait_for 180 "is_streaming $1" "${2:-streaming}"
+}
+
+# acknowledged_records: how many the writer has said to be on its disk, with --progress "$T/progress"
+acknowledged_records()
+{
+	echo "$((10#$(cat "$T/progress")))"
+}
+
 # start_receiver [LINE...]: writes receiver.ini, makes the CA if there is none, starts the receiver and
 # waits until it answers. LINEs are added to the file: first further keys of [receiver], then sections.
 # Sets RECEIVER_PID and RECEIVER_PORT (kept when it is set already: a restart).

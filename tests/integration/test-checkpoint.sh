@@ -12,7 +12,7 @@ make_filesystem ext4 "$LOOP" "$T/source"
 echo "written first" >"$T/source/file"
 start_receiver
 start_agent web1 "$LOOP"
-wait_for 180 '[ "$(status web1 .phase)" = streaming ] && [ "$(status web1 .ready)" = true ]' "streaming"
+wait_streaming web1
 
 # has_point LABEL KIND: is it listed?
 has_point()

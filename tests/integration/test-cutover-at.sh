@@ -17,7 +17,7 @@ END
 chmod +x "$T/start"
 start_receiver "retention = 10m:100ms" "[machine web1]" "start-command = $T/start"
 start_agent web1 "$LOOP"
-wait_for 120 '[ "$(status web1 .phase)" = streaming ]' "streaming"
+wait_phase web1 streaming 120
 
 say "a checkpoint, with a copy of the disk at that moment"
 sync -f "$T/source"

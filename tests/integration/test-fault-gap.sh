@@ -12,13 +12,12 @@ make_filesystem ext4 "$LOOP" "$T/source"
 start_receiver
 start_agent web1 "$LOOP" "checkpoint-interval = 200ms" "ring = 256KiB"
 
-is_streaming='[ "$(status web1 .phase)" = streaming ] && [ "$(status web1 .ready)" = true ]'
 gaps()
 {
 	grep -c 'the stream has a gap' "$T/agent-web1.log" || true
 }
 
-wait_for 120 "$is_streaming" "streaming"
+wait_streaming web1
 for round in 1 2; do
 	before=$(gaps)
 	# Status may say streaming for a moment after the gap before: a flood that ended then would meet no ring at all.
@@ -27,7 +26,7 @@ for round in 1 2; do
 		[ "$(gaps)" = "$before" ] || break
 	done
 	[ "$(gaps)" -gt "$before" ] || fail "800 MiB went through a ring of 256 KiB without a gap ($round)"
-	wait_for 120 "$is_streaming" "streaming after the flood ($round)"
+	wait_streaming web1 "streaming after the flood ($round)"
 	say "streaming again after a gap"
 done
 ferry verify web1

@@ -21,15 +21,11 @@ wait_for 60 "[ -s '$T/progress' ]" "the writer's first records"
 
 start_receiver
 start_agent web1 "$LOOP"
-wait_for 120 "[ \"\$(status web1 .ready)\" = true ]" "the first copy"
+wait_ready web1 120
 say "ready: $(status web1 .sent_bytes) bytes sent"
 
-acknowledged()
-{
-	echo "$((10#$(cat "$T/progress")))"
-}
-seen=$(acknowledged)
-wait_for 60 "[ \$(acknowledged) -gt $((seen + 50)) ]" "more records while replicating"
+seen=$(acknowledged_records)
+wait_for 60 "[ \$(acknowledged_records) -gt $((seen + 50)) ]" "more records while replicating"
 
 ferry verify web1
 ferry cutover web1 --fence hold --timeout 30 --json | tee "$T/cutover.json"
@@ -44,7 +40,7 @@ compare "$LOOP" "$target" || fail "source and target differ"
 nbdcopy "$uri" "$T/readback.img"
 cmp "$T/readback.img" "$T/disk1.img" || fail "nbdcopy reads something else"
 qemu-img compare -f raw -F raw "$uri" "$T/disk1.img" || fail "qemu-img reads something else"
-promised=$(acknowledged)
+promised=$(acknowledged_records)
 
 say "the target's file system and records"
 target_loop=$(losetup --find --show --read-only --offset 1048576 "$T/readback.img")

@@ -4,7 +4,7 @@
 # What must not come between: a second rollback, its undo, a resume or a start while a replica is taken back; an agent
 # that said HELLO before its machine was started; a disk that the last session did not have.
 
-. "$(dirname "$0")/../functions.sh"
+. "$(dirname "$0")/../script-functions.sh"
 requires nbdkit jq
 
 SIZE=$((16 * 1024 * 1024))
@@ -15,22 +15,7 @@ wait_for 20 "[ -S '$T/nbd.sock' ]" "nbdkit"
 start_receiver "retention = 1h:1ms" "[machine web1]" "disk0 = nbd+unix:///?socket=$T/nbd.sock" "disk1 = auto" \
 	"start-command = touch $T/started; timeout 60 cat $T/end"
 enroll_agent web1
-TARGET1=$T/storage/web1-disk1.raw
 
-stream()
-{
-	streamer "$RECEIVER_PORT" "$T/agent-web1" "$1" "$SIZE" >>"$T/streamer.log" 2>&1
-}
-keep()
-{
-	cp --sparse=always "$T/disk0.img" "$T/$1.0"
-	cp --sparse=always "$TARGET1" "$T/$1.1"
-}
-expect()
-{
-	cmp "$T/disk0.img" "$T/$1.0" || fail "disk 0 is not as at $1"
-	cmp "$TARGET1" "$T/$1.1" || fail "disk 1 is not as at $1"
-}
 # refused WHY COMMAND...
 refused()
 {

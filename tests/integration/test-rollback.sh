@@ -4,7 +4,7 @@
 # Checkpoints at the receiver, driven by a script instead of an agent: listed, labelled, gone back to, and that undone;
 # a receiver killed in a rollback; a machine whose source is lost becomes what it was at a checkpoint.
 
-. "$(dirname "$0")/../functions.sh"
+. "$(dirname "$0")/../script-functions.sh"
 requires nbdkit jq
 
 SIZE=$((64 * 1024 * 1024))
@@ -16,23 +16,6 @@ restart_receiver()
 }
 restart_receiver
 enroll_agent web1
-TARGET1=$T/storage/web1-disk1.raw
-
-stream()
-{
-	streamer "$RECEIVER_PORT" "$T/agent-web1" 2 "$SIZE" >>"$T/streamer.log" 2>&1
-}
-# keep NAME: how both targets are now
-keep()
-{
-	cp --sparse=always "$T/disk0.img" "$T/$1.0"
-	cp --sparse=always "$TARGET1" "$T/$1.1"
-}
-expect()
-{
-	cmp "$T/disk0.img" "$T/$1.0" || fail "disk 0 is not as at $1"
-	cmp "$TARGET1" "$T/$1.1" || fail "disk 1 is not as at $1"
-}
 
 say "five checkpoints, each with random writes behind it"
 for i in 1 2 3 4 5; do

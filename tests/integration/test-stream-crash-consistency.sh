@@ -22,7 +22,7 @@ start_counters
 
 start_receiver "retention = 10m:100ms"
 start_agent web1 "${SOURCES[0]},${SOURCES[1]}"
-wait_for 120 '[ "$(status web1 .phase)" = streaming ]' "streaming"
+wait_phase web1 streaming 120
 
 OLD=()
 for ((i = 1; i <= CHECKPOINTS; i++)); do
@@ -39,7 +39,7 @@ for ((i = 1; i <= CHECKPOINTS; i++)); do
 		stop_agent KILL
 		start_agent web1 "${SOURCES[0]},${SOURCES[1]}"
 	fi
-	wait_for 120 '[ "$(status web1 .phase)" = streaming ]' "streaming again"
+	wait_phase web1 streaming 120
 done
 
 say "the first ones again: nothing that came later has changed them"

@@ -11,7 +11,6 @@
 requires ROOT BPF LOOP mkfs.ext4 nbdkit nbdcopy jq ip tc
 make_network
 
-is_streaming='[ "$(status web1 .phase)" = streaming ] && [ "$(status web1 .ready)" = true ]'
 gaps()
 {
 	status web1 .gaps.count
@@ -40,7 +39,7 @@ expect_point()
 make_source 64M 8M
 start_network_receiver
 start_network_agent web1 "$SOURCE" "checkpoint-interval = 200ms" "ring = 256KiB"
-wait_for 120 "$is_streaming" "streaming"
+wait_streaming web1
 frozen_point before
 
 tc -n "$NS" qdisc add dev "$THERE" root tbf rate 8mbit burst 16kb latency 200ms 2>"$T/tc.err" ||
@@ -55,7 +54,7 @@ wait_for 60 "[ \$(acknowledged_records) -ge $target ]" "the program's further re
 stop_writer
 records=$(acknowledged_records)
 say "written: $records records, $(gaps) gaps, the last: $(status web1 .gaps.reason)"
-wait_for 120 "$is_streaming" "streaming after the writes"
+wait_streaming web1 "streaming after the writes"
 overlimits=$(tc -n "$NS" -s -j qdisc show dev "$THERE" | jq '.[0].overlimits')
 [ "$overlimits" -gt 0 ] || fail "the link was never full: nothing was tested"
 

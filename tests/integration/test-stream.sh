@@ -4,32 +4,20 @@
 # The receiver's half of the stream, driven by a script instead of an agent: what is acknowledged is applied in its
 # order, also after a SIGKILL of the receiver; what comes later by a data connection is never overwritten by it.
 
-. "$(dirname "$0")/../functions.sh"
+. "$(dirname "$0")/../script-functions.sh"
 requires nbdkit jq
 
 SIZE=$((32 * 1024 * 1024))
 start_receiver "[machine web1]" "disk0 = file:$T/disk0.img" "disk1 = auto"
 enroll_agent web1
-TARGET1=$T/storage/web1-disk1.raw
 
-# stream: obeys standard input
-stream()
-{
-	streamer "$RECEIVER_PORT" "$T/agent-web1" 2 "$SIZE" >>"$T/streamer.log" 2>&1
-}
 # fill FILE OFFSET LENGTH CHARACTER: what the file should hold
 fill()
 {
 	head -c "$3" /dev/zero | tr '\0' "$4" | dd of="$1" oflag=seek_bytes bs=64k seek="$2" conv=notrunc status=none
 }
-# expect: both targets hold what they should
-expect()
-{
-	cmp "$T/disk0.img" "$T/expected0" || fail "disk 0 differs: $1"
-	cmp "$TARGET1" "$T/expected1" || fail "disk 1 differs: $1"
-}
 
-truncate -s "$SIZE" "$T/expected0" "$T/expected1"
+truncate -s "$SIZE" "$T/expected.0" "$T/expected.1"
 
 say "order and overlap"
 stream <<-END
@@ -47,15 +35,15 @@ stream <<-END
 	confirm 1
 	applied
 END
-fill "$T/expected0" 0 4096 a
-fill "$T/expected0" 4096 4096 b
-fill "$T/expected0" 2048 4096 c
-fill "$T/expected1" 1048576 65536 d
-fill "$T/expected1" 1052672 4096 '\0'
-fill "$T/expected1" 1056768 512 e
-fill "$T/expected0" 0 512 f
-fill "$T/expected0" 16777216 4096 g
-expect "after the first stream"
+fill "$T/expected.0" 0 4096 a
+fill "$T/expected.0" 4096 4096 b
+fill "$T/expected.0" 2048 4096 c
+fill "$T/expected.1" 1048576 65536 d
+fill "$T/expected.1" 1052672 4096 '\0'
+fill "$T/expected.1" 1056768 512 e
+fill "$T/expected.0" 0 512 f
+fill "$T/expected.0" 16777216 4096 g
+expect expected
 
 say "digests see what stands before them"
 : >"$T/streamer.log"
@@ -72,10 +60,10 @@ grep -qx 'result 0 65536 1 1' "$T/streamer.log" || fail "a digest of the same di
 grep -qx 'result 0 65536 2 1' "$T/streamer.log" || fail "a digest of what was overwritten is the same"
 grep -qx 'result 1 20971520 3' "$T/streamer.log" || fail "never copied was not said"
 grep -q '^ready 5712ea3 2 1$' "$T/streamer.log" || fail "the receiver does not name the last batch and mark"
-fill "$T/expected0" 65536 8192 h
-fill "$T/expected0" 65536 4096 i
-fill "$T/expected1" 20971520 4096 x
-expect "after the digests"
+fill "$T/expected.0" 65536 8192 h
+fill "$T/expected.0" 65536 4096 i
+fill "$T/expected.1" 20971520 4096 x
+expect expected
 
 say "acknowledged, then killed"
 for i in 1 2 3 4 5 6; do
@@ -97,9 +85,9 @@ for i in 1 2 3 4 5 6; do
 	: >"$T/streamer.log"
 	stream </dev/null
 	grep -q "^ready 5712ea3 [0-9]* $((i + 10))\$" "$T/streamer.log" || fail "the mark is not known after the kill"
-	fill "$T/expected0" 0 "$SIZE" "$fill_with"
-	fill "$T/expected1" 0 "$SIZE" "$fill_with"
-	expect "after kill $i"
+	fill "$T/expected.0" 0 "$SIZE" "$fill_with"
+	fill "$T/expected.1" 0 "$SIZE" "$fill_with"
+	expect expected
 done
 
 say "a data connection comes after the stream, whatever is killed"
@@ -111,6 +99,6 @@ END
 end_process "$RECEIVER_PID" KILL || true
 start_receiver "[machine web1]" "disk0 = file:$T/disk0.img" "disk1 = auto"
 stream </dev/null
-fill "$T/expected0" 0 65536 s
-fill "$T/expected0" 0 4096 t
-expect "after a data connection"
+fill "$T/expected.0" 0 65536 s
+fill "$T/expected.0" 0 4096 t
+expect expected

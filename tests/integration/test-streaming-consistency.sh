@@ -12,7 +12,7 @@ make_disk 128M
 make_filesystem ext4 "$LOOP" "$T/source"
 start_receiver
 start_agent web1 "$LOOP" "checkpoint-interval = 100ms"
-wait_for 120 '[ "$(status web1 .phase)" = streaming ]' "streaming"
+wait_phase web1 streaming 120
 start_process "$T/writer.log" writer run "$T/source" --progress "$T/progress" --rewrite-mib 24 \
 	--rewrite-mib-per-s 20
 # Older ones are thinned out to one a second.

@@ -21,21 +21,16 @@ wait_for 60 "[ -s '$T/progress' ]" "the writer's first records"
 start_receiver
 start_agent web1 "$LOOP" "checkpoint-interval = 200ms"
 
-acknowledged()
-{
-	echo "$((10#$(cat "$T/progress")))"
-}
-
-# wait_streaming WHAT: until a checkpoint that is newer than this call is durable.
-wait_streaming()
+# goes_on WHAT: it streams, and the writer writes
+goes_on()
 {
 	local from
-	from=$(acknowledged)
-	wait_for 120 "[ \"\$(status web1 .phase)\" = streaming ] && [ \"\$(status web1 .ready)\" = true ]" "$1"
-	wait_for 60 "[ \$(acknowledged) -gt $((from + 20)) ]" "more records after: $1"
+	from=$(acknowledged_records)
+	wait_streaming web1 "$1"
+	wait_for 60 "[ \$(acknowledged_records) -gt $((from + 20)) ]" "more records after: $1"
 }
 
-wait_streaming "streaming"
+goes_on "streaming"
 say "streaming: $(status web1 .captured_bytes) bytes captured"
 ferry verify web1
 [ "$(status web1 .phase)" = streaming ] || fail "verify ended streaming: $(status web1 .phase)"
@@ -49,11 +44,11 @@ check_no_gap()
 for round in 1 2 3; do
 	stop_agent KILL
 	start_agent web1 "$LOOP" "checkpoint-interval = 200ms"
-	wait_streaming "streaming after the agent was killed ($round)"
+	goes_on "streaming after the agent was killed ($round)"
 	check_no_gap "the agent was killed"
 	stop_receiver
 	start_receiver
-	wait_streaming "streaming after the receiver was restarted ($round)"
+	goes_on "streaming after the receiver was restarted ($round)"
 	check_no_gap "the receiver was restarted"
 done
 ferry verify web1
@@ -62,7 +57,7 @@ ferry verify web1
 for round in 1 2; do
 	stop_receiver KILL
 	start_receiver
-	wait_streaming "streaming after the receiver was killed ($round)"
+	goes_on "streaming after the receiver was killed ($round)"
 done
 ferry verify web1
 
@@ -71,7 +66,7 @@ tail -n 1 "$T/cutover.json" | jq -e '.data_downtime_ms > 0 and .certified_bytes 
 	fail "the result of the cutover says neither downtime nor certification"
 target=$(status web1 '.disks[0].path')
 compare "$LOOP" "$target" || fail "source and target differ"
-promised=$(acknowledged)
+promised=$(acknowledged_records)
 cp --sparse=always "$target" "$T/target.img"
 target_loop=$(losetup --find --show --read-only "$T/target.img")
 cleanup_fn losetup -d "$target_loop"

@@ -66,7 +66,7 @@ printf 'label: gpt\nstart=1MiB, type=linux\n' | partition_disk "$FIRST"
 make_filesystem ext4 "${FIRST}p1" "$T/first"
 make_filesystem ext4 "$SECOND" "$T/second"
 start_agent web1 "$FIRST,$SECOND"
-wait_for 120 '[ "$(status web1 .phase)" = streaming ]' "streaming"
+wait_phase web1 streaming 120
 
 say "$POINTS checkpoints, with copies"
 for ((i = 1; i <= POINTS; i++)); do
@@ -148,7 +148,7 @@ start_receiver
 
 say "the machine goes on, and a removed one has no views"
 end_process "$WRITER_PID" || true
-wait_for 60 '[ "$(status web1 .phase)" = streaming ]' "streaming again"
+wait_phase web1 streaming 60
 open_view
 ferry remove web1 --yes >/dev/null
 [ -z "$(ls "$T/views")" ] || fail "left: $(ls -R "$T/views")"

@@ -18,7 +18,6 @@ requires ROOT LOOP BPF nbdkit nbdcopy nbdfuse fusermount3 fio jq
 SOAK_ROUNDS=${SOAK_ROUNDS:-200}
 FULL_COMPARISON_EVERY=10
 read -r FIRST_FS SECOND_FS <<<"${FILE_SYSTEMS:-ext4 xfs}"
-is_streaming='[ "$(status web1 .phase)" = streaming ] && [ "$(status web1 .ready)" = true ]'
 
 run_server()
 {
@@ -74,7 +73,7 @@ start_counters
 run_server
 run_receiver
 run_agent
-wait_for 120 "$is_streaming" "streaming"
+wait_streaming web1
 
 VICTIMS=(agent receiver server)
 for ((round = 1; round <= SOAK_ROUNDS; round++)); do
@@ -86,7 +85,7 @@ for ((round = 1; round <= SOAK_ROUNDS; round++)); do
 	random_moment 2500
 	say "round $round: the $victim is killed"
 	kill_one "$victim"
-	wait_for 180 "$is_streaming" "streaming again after the $victim was killed"
+	wait_streaming web1 "streaming again after the $victim was killed"
 	next_point
 	look_at "$NUMBER" "$AT_LEAST"
 	look_at "${before% *}" "${before#* }"
@@ -102,7 +101,7 @@ stop_writers
 for folder in "${SOURCE_FOLDERS[@]}"; do
 	sync -f "$folder"
 done
-wait_for 120 "$is_streaming" "streaming"
+wait_streaming web1
 ferry verify web1
 ferry cutover web1 --fence hold --timeout 60 >"$T/cutover.out" || fail "cutover: $(cat "$T/cutover.out")"
 for disk in 0 1; do

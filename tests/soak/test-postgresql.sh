@@ -95,7 +95,7 @@ ask 5001 "CREATE TABLE promised (id bigint PRIMARY KEY)"
 
 start_receiver "retention = 10m:100ms"
 start_agent web1 "$LOOP"
-wait_for 180 '[ "$(status web1 .phase)" = streaming ]' "streaming"
+wait_phase web1 streaming 180
 start_process "$T/pgbench.log" pgbench -n -c 4 -j 1 -T 86400 -R 200 -h "$T/sockets" -p 5001 -U postgres postgres
 BENCH=$STARTED_PID
 export -f record_acknowledged
