@@ -2,7 +2,7 @@
 /*
  * Will this system start on the target's hardware? A table of checks (table.c) looks at the files of a
  * root folder and adds findings to a report; what can be made right safely goes into a plan at the same
- * time, which --fix carries out (changes.h) and anybody else throws away.
+ * time, which --fix carries out (fix.h) and anybody else throws away.
  *
  *   root ──▶ checks ──▶ report ──▶ text, JSON, exit status
  *               └─────▶ plan ────▶ manifest and originals kept ──▶ files replaced ──▶ initramfs rebuilt

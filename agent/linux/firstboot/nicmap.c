@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The mapping of network cards; see mapping.h. */
+/* The mapping of network cards; see nicmap.h. */
 #include "agent/linux/firstboot/nicmap.h"
 
 #include <arpa/inet.h>
