@@ -202,6 +202,21 @@ int history_file_add(struct history *history, struct history_file *file)
 	return 0;
 }
 
+unsigned int history_file_from(const struct history *history, uint64_t serial)
+{
+	unsigned int low = 0, high = history->file_count;
+
+	while (low < high) {
+		unsigned int middle = low + (high - low) / 2;
+
+		if (history->files[middle]->first < serial)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /* Reading an undo file from its beginning. */
 struct scan {
 	int fd;

@@ -152,6 +152,8 @@ struct history_file *history_file_new(struct history *history, uint64_t first, u
 				      uint64_t count);
 /* lock */
 int history_file_add(struct history *history, struct history_file *file);
+/* The first in the list that begins at this serial or later: they are in the order of their serials. lock */
+unsigned int history_file_from(const struct history *history, uint64_t serial);
 void history_file_put(struct history *history, struct history_file *file);
 void history_file_unlink(const struct history *history, uint64_t first, uint64_t last);
 /* The block of key at position in an undo file opened with history_file_fd. */

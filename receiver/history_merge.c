@@ -46,9 +46,9 @@ static bool take_group(struct history *history, unsigned int index, uint64_t now
 	uint64_t end = mark[1].serial;
 	unsigned int count = 0;
 
-	for (unsigned int i = 0; i < history->file_count && count < GROUP_MAX; i++)
-		if (history->files[i]->first >= mark->serial && history->files[i]->last < end)
-			merge->files[count++] = history->files[i];
+	for (unsigned int i = history_file_from(history, mark->serial);
+	     i < history->file_count && history->files[i]->last < end && count < GROUP_MAX; i++)
+		merge->files[count++] = history->files[i];
 	if (count < 2 ||
 	    (!is_everywhere && count < GROUP_MANY &&
 	     retention_rule_of(history->rules, history->rule_count, now_ns, mark->time_ns) == 0))

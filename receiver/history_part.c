@@ -245,18 +245,38 @@ static int close_file(struct history *history, struct history_file **ret_file)
 	return *ret_file ? 0 : -ENOMEM;
 }
 
+/* Keeps everybody from the part until end_switch. lock, which it gives up while it waits */
+static void begin_switch(struct history *history)
+{
+	while (history->is_switching)
+		os_cond_wait(&history->changed, &history->lock);
+	history->is_switching = true;
+	while (history->active > 0 || history->part.is_syncing)
+		os_cond_wait(&history->changed, &history->lock);
+}
+
+/* lock */
+static void end_switch(struct history *history)
+{
+	history->is_switching = false;
+	os_cond_broadcast(&history->changed);
+}
+
+/* lock */
+static void begin_part(struct history *history, uint64_t serial)
+{
+	history_part_fini(&history->part);
+	history_part_init(&history->part, serial);
+}
+
 int history_part_switch(struct history *history)
 {
-	struct history_part *part = &history->part, next;
+	struct history_part *part = &history->part;
 	struct history_file *file = NULL;
 	int error;
 
 	os_mutex_lock(&history->lock);
-	while (history->is_switching)
-		os_cond_wait(&history->changed, &history->lock);
-	history->is_switching = true;
-	while (history->active > 0 || part->is_syncing)
-		os_cond_wait(&history->changed, &history->lock);
+	begin_switch(history);
 	error = history->broken;
 	os_mutex_unlock(&history->lock);
 	if (!error && part->fd >= 0)
@@ -267,14 +287,11 @@ int history_part_switch(struct history *history)
 		if (error) {
 			history->broken = error; /* it has its END */
 		} else {
-			history_part_init(&next, part->serial + 1);
-			history_part_fini(part);
-			*part = next;
+			begin_part(history, part->serial + 1);
 			file = NULL;
 		}
 	}
-	history->is_switching = false;
-	os_cond_broadcast(&history->changed);
+	end_switch(history);
 	os_mutex_unlock(&history->lock);
 	history_file_put(history, file);
 	return error;
@@ -282,27 +299,20 @@ int history_part_switch(struct history *history)
 
 void history_part_discard(struct history *history)
 {
-	struct history_part *part = &history->part, next;
+	struct history_part *part = &history->part;
 	uint64_t serial;
 	bool is_there;
 
 	os_mutex_lock(&history->lock);
-	while (history->is_switching)
-		os_cond_wait(&history->changed, &history->lock);
-	history->is_switching = true;
-	while (history->active > 0 || part->is_syncing)
-		os_cond_wait(&history->changed, &history->lock);
+	begin_switch(history);
 	is_there = part->fd >= 0;
 	serial = part->serial;
 	os_mutex_unlock(&history->lock);
 	if (is_there)
 		history_file_unlink(history, serial, serial);
 	os_mutex_lock(&history->lock);
-	history_part_init(&next, is_there ? serial + 1 : serial);
-	history_part_fini(part);
-	*part = next;
+	begin_part(history, is_there ? serial + 1 : serial);
 	history->broken = 0;
-	history->is_switching = false;
-	os_cond_broadcast(&history->changed);
+	end_switch(history);
 	os_mutex_unlock(&history->lock);
 }

@@ -221,9 +221,9 @@ static uint64_t undo_bytes(const struct history *history, unsigned int index)
 
 	if (index + 1 < history->mark_count)
 		end = history->marks[index + 1].serial;
-	for (unsigned int i = 0; i < history->file_count; i++)
-		if (history->files[i]->first >= first && history->files[i]->last < end)
-			bytes += history->files[i]->bytes;
+	for (unsigned int i = history_file_from(history, first);
+	     i < history->file_count && history->files[i]->last < end; i++)
+		bytes += history->files[i]->bytes;
 	if (history->part.serial >= first && history->part.serial < end)
 		bytes += history->part.end;
 	return bytes;
