@@ -18,8 +18,7 @@
 #include "common/os_clock.h"
 #include "receiver/applier_internal.h"
 
-#define STALL_NS (600 * NS_PER_S) /* storage may stall for minutes while it snapshots */
-#define END_NS	 (45 * NS_PER_S)  /* a service manager gives 90 s before it kills */
+#define END_NS (45 * NS_PER_S) /* a service manager gives 90 s before it kills */
 #define IDLE_NS                                                                                    \
 	(200 * NS_PER_MS) /* then what was applied is flushed and forgotten by the journal */
 #define NOTE_NS (500 * NS_PER_MS) /* at most so often while busy */
@@ -69,23 +68,10 @@ int applier_apply(struct applier *applier, struct fault *fault)
 /* The contract with the history: what stands before a mark is on stable storage. */
 static int flush_targets(struct applier *applier, struct fault *fault)
 {
-	struct replica *replica = applier->replica;
+	int error = replica_channels_flush(applier->replica, applier->channels, fault);
 
-	for (unsigned int i = 0; i < replica->disk_count; i++) {
-		int error;
-
-		if (!applier->channels[i])
-			continue;
-		error = target_channel_flush(applier->channels[i], STALL_NS);
-		if (error)
-			return fault_set(fault, FAULT_RETRY, -error,
-					 "flushing the target of disk %u failed: %s", i,
-					 target_channel_error(applier->channels[i]));
-		error = have_commit_marks(replica->disks[i].have);
-		if (error)
-			return fault_set(fault, FAULT_RETRY, -error,
-					 "cannot store what the replica has: %s", strerror(-error));
-	}
+	if (error)
+		return error;
 	applier->flushed_place = applier->applied_place;
 	applier->flushed_number = applier->applied_number;
 	return 0;
@@ -316,13 +302,7 @@ static void fail(struct applier *applier, const struct fault *fault)
 
 static void applier_free(struct applier *applier)
 {
-	for (unsigned int i = 0; i < WIRE_DISKS_MAX; i++) {
-		if (!applier->channels[i])
-			continue;
-		/* What cannot be waited for leaves its target unclean. */
-		(void)target_channel_drain(applier->channels[i], END_NS);
-		target_channel_close(applier->channels[i]);
-	}
+	replica_channels_close(applier->channels, END_NS);
 	for (unsigned int i = 0; i < applier->held_count; i++)
 		batch_free(applier->held[i]);
 	write_group_free(applier->group);
@@ -350,12 +330,8 @@ static int open_channels(struct applier *applier, struct fault *fault)
 		.protect = protect,
 		.context = replica,
 	};
-	int error = 0;
+	int error = replica_channels_open(replica, applier->channels, fault);
 
-	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
-		if (replica->disks[i].target)
-			error = target_channel_open(replica->disks[i].target, &applier->channels[i],
-						    fault);
 	return error ? error : write_group_new(&setup, &applier->group, fault);
 }
 

@@ -5,10 +5,7 @@
 #include <string.h>
 
 #include "common/digest.h"
-#include "common/os_clock.h"
 #include "receiver/applier_internal.h"
-
-#define STALL_NS (600 * NS_PER_S)
 
 int applier_digest(struct applier *applier, const struct wire_record *record, struct fault *fault)
 {
@@ -96,7 +93,7 @@ int applier_compare(struct applier *applier, struct fault *fault)
 		error = start_read(applier, &applier->digests[i]);
 	for (unsigned int i = 0; count && i < replica->disk_count; i++) {
 		int drained = applier->channels[i]
-				      ? target_channel_drain(applier->channels[i], STALL_NS)
+				      ? target_channel_drain(applier->channels[i], TARGET_STALL_NS)
 				      : 0;
 
 		error = error ? error : drained;

@@ -13,9 +13,8 @@
 #include "receiver/data_jobs.h"
 #include "receiver/session.h"
 
-#define DRAIN_TIMEOUT_NS (600 * NS_PER_S) /* storage may stall for minutes while it snapshots */
-#define END_TIMEOUT_NS	 (45 * NS_PER_S)  /* a service manager gives 90 s before it kills */
-#define NUDGE_NS	 (1 * NS_PER_MS)
+#define END_TIMEOUT_NS (45 * NS_PER_S) /* a service manager gives 90 s before it kills */
+#define NUDGE_NS       (1 * NS_PER_MS)
 
 /* While nothing comes from the network, requests to the targets still have to be moved on. */
 static void nudge_targets(struct data_jobs *jobs, struct tls_stream *stream)
@@ -28,7 +27,7 @@ static void nudge_targets(struct data_jobs *jobs, struct tls_stream *stream)
 static int on_barrier(struct session *session, unsigned int number, struct data_jobs *jobs,
 		      const struct wire_barrier *barrier, struct fault *fault)
 {
-	int error = data_jobs_drain(jobs, DRAIN_TIMEOUT_NS, fault);
+	int error = data_jobs_drain(jobs, TARGET_STALL_NS, fault);
 
 	if (error)
 		return error;

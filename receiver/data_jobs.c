@@ -14,7 +14,6 @@
 
 #define JOBS	     32
 #define TAKE_WAIT_NS (5 * NS_PER_MS)
-#define STALL_NS     (600 * NS_PER_S)
 
 struct data_job {
 	struct data_jobs *jobs;
@@ -141,7 +140,7 @@ void data_jobs_wait(struct data_jobs *jobs, uint64_t timeout_ns)
 
 int data_jobs_take(struct data_jobs *jobs, struct data_job **ret_job, struct fault *fault)
 {
-	uint64_t deadline = os_monotonic_ns() + STALL_NS;
+	uint64_t deadline = os_monotonic_ns() + TARGET_STALL_NS;
 
 	for (unsigned int i = 0; i < jobs->disks; i++)
 		if (target_channel_poll(jobs->channels[i]))
@@ -160,7 +159,7 @@ int data_jobs_take(struct data_jobs *jobs, struct data_job **ret_job, struct fau
 		if (os_monotonic_ns() > deadline)
 			return fault_set(fault, FAULT_RETRY, ETIMEDOUT,
 					 "the target has not answered for %d s",
-					 (int)(STALL_NS / NS_PER_S));
+					 (int)(TARGET_STALL_NS / NS_PER_S));
 		data_jobs_wait(jobs, TAKE_WAIT_NS);
 	}
 }

@@ -15,9 +15,8 @@
 #include "common/os_file.h"
 #include "receiver/replica_internal.h"
 
-#define FLUSH_TIMEOUT_NS (600 * NS_PER_S) /* storage may stall for minutes while it snapshots */
-#define LATE_WRITES_NS	 (10 * NS_PER_S)
-#define LOOK_NS		 (50 * NS_PER_MS)
+#define LATE_WRITES_NS (10 * NS_PER_S)
+#define LOOK_NS	       (50 * NS_PER_MS)
 
 /* A storage that stands still answers no flush: so the time that late writes get begins when it moves. */
 static int flush_once(struct replica_disk *disk, struct fault *fault)
@@ -27,7 +26,7 @@ static int flush_once(struct replica_disk *disk, struct fault *fault)
 
 	if (error)
 		return error;
-	error = target_channel_flush(channel, FLUSH_TIMEOUT_NS);
+	error = target_channel_flush(channel, TARGET_STALL_NS);
 	if (error)
 		fault_set(fault, FAULT_RETRY, -error, "flushing the target failed: %s",
 			  target_channel_error(channel));

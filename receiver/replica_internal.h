@@ -100,6 +100,17 @@ int replica_begin_anew(struct replica *replica, const char *why, struct fault *f
  * run. */
 int replica_repair(struct replica *replica, const char *why, struct fault *fault);
 
+/* replica_channels.c: by slot, and NULL where a disk is not open; all NULL before. After a failure they are to be
+ * closed as well. */
+int replica_channels_open(struct replica *replica, struct target_channel *channels[WIRE_DISKS_MAX],
+			  struct fault *fault);
+/* What was written by them is durable, and after that the have bitmaps. */
+int replica_channels_flush(struct replica *replica,
+			   struct target_channel *const channels[WIRE_DISKS_MAX],
+			   struct fault *fault);
+/* What cannot be waited for, so long for each, leaves its target unclean. */
+void replica_channels_close(struct target_channel *channels[WIRE_DISKS_MAX], uint64_t stall_ns);
+
 /* replica_read.c: history_read_fn; context is the replica. */
 int replica_read(void *context, unsigned int slot, void *data, uint64_t offset, uint32_t length);
 void replica_close_readers(struct replica *replica);

@@ -8,11 +8,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "common/os_clock.h"
 #include "common/os_io.h"
 #include "receiver/replica_internal.h"
-
-#define STALL_NS (600 * NS_PER_S)
 
 static void on_read(void *context, int error)
 {
@@ -26,7 +23,7 @@ static int read_channel(struct target_channel *channel, void *data, uint64_t off
 	int error = target_channel_read(channel, data, offset, length, on_read, &result);
 
 	if (!error)
-		error = target_channel_drain(channel, STALL_NS);
+		error = target_channel_drain(channel, TARGET_STALL_NS);
 	return error ? error : -result;
 }
 

@@ -15,8 +15,6 @@
 #include "receiver/replica_internal.h"
 #include "receiver/write_group.h"
 
-#define FLUSH_NS (600 * NS_PER_S) /* storage may stall for minutes while it snapshots */
-
 struct rollback {
 	struct replica *replica;
 	struct target_channel *channels[WIRE_DISKS_MAX];
@@ -45,16 +43,13 @@ static int open_all(struct rollback *rollback, uint64_t number, struct fault *fa
 		.context = replica,
 	};
 	char path[REPLICA_PATH_LENGTH];
-	int error = 0;
+	int error;
 
 	machine_path(replica->machines, replica->machine, "rollback.map", path, sizeof(path));
 	rollback->room = malloc(WRITE_GROUP_BYTES_MAX);
 	if (!rollback->room)
 		return fault_set(fault, FAULT_RETRY, ENOMEM, "out of memory");
-	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
-		if (replica->disks[i].target)
-			error = target_channel_open(replica->disks[i].target,
-						    &rollback->channels[i], fault);
+	error = replica_channels_open(replica, rollback->channels, fault);
 	if (!error)
 		error = write_group_new(&setup, &rollback->group, fault);
 	if (!error)
@@ -72,12 +67,7 @@ static void close_all(struct rollback *rollback)
 		history_reader_close(rollback->reader);
 	machine_path(replica->machines, replica->machine, "rollback.map", path, sizeof(path));
 	(void)unlink(path);
-	for (unsigned int i = 0; i < WIRE_DISKS_MAX; i++) {
-		if (!rollback->channels[i])
-			continue;
-		(void)target_channel_drain(rollback->channels[i], FLUSH_NS);
-		target_channel_close(rollback->channels[i]);
-	}
+	replica_channels_close(rollback->channels, TARGET_STALL_NS);
 	write_group_free(rollback->group);
 	free(rollback->room);
 }
@@ -142,25 +132,10 @@ static int check_unchanged(const struct rollback *rollback, unsigned int slot, s
 			 slot);
 }
 
-static int flush_disk(struct rollback *rollback, unsigned int slot, struct fault *fault)
-{
-	struct target_channel *channel = rollback->channels[slot];
-	int error = target_channel_flush(channel, FLUSH_NS);
-
-	if (error)
-		return fault_set(fault, FAULT_RETRY, -error,
-				 "flushing the target of disk %u failed: %s", slot,
-				 target_channel_error(channel));
-	error = have_commit_marks(rollback->replica->disks[slot].have);
-	return error ? fault_set(fault, FAULT_RETRY, -error,
-				 "cannot store what the replica has: %s", strerror(-error))
-		     : 0;
-}
-
 int replica_restore(struct replica *replica, uint64_t number, struct fault *fault)
 {
 	struct rollback rollback = {.replica = replica};
-	int error = replica_drain(replica, FLUSH_NS, fault);
+	int error = replica_drain(replica, TARGET_STALL_NS, fault);
 
 	if (!error)
 		error = open_all(&rollback, number, fault);
@@ -170,9 +145,8 @@ int replica_restore(struct replica *replica, uint64_t number, struct fault *faul
 	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
 		if (rollback.channels[i])
 			error = put_back_disk(&rollback, i, fault);
-	for (unsigned int i = 0; !error && i < replica->disk_count; i++)
-		if (rollback.channels[i])
-			error = flush_disk(&rollback, i, fault);
+	if (!error)
+		error = replica_channels_flush(replica, rollback.channels, fault);
 	close_all(&rollback);
 	if (!error)
 		log_info("%s: the replica is as it was at checkpoint #%llu; %llu MiB were put back",
@@ -186,7 +160,7 @@ int replica_mark_undo(struct replica *replica, struct fault *fault)
 	struct history_point last;
 	struct journal_place end;
 	uint64_t number;
-	int error = replica_drain(replica, FLUSH_NS, fault);
+	int error = replica_drain(replica, TARGET_STALL_NS, fault);
 
 	if (error)
 		return error;

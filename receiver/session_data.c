@@ -9,8 +9,6 @@
 #include "common/os_file.h"
 #include "receiver/session_internal.h"
 
-#define FLUSH_TIMEOUT_NS (600 * NS_PER_S) /* storage may stall for minutes while it snapshots */
-
 struct session *session_attach(struct machine *machine, struct frame_link *link,
 			       const struct wire_hello *hello, unsigned int *ret_number,
 			       struct fault *fault)
@@ -107,7 +105,7 @@ static int make_durable(struct session *session, struct target_channel *const *c
 			uint64_t epoch, struct fault *fault)
 {
 	for (unsigned int i = 0; i < session->disk_count; i++) {
-		int error = target_channel_flush(channels[i], FLUSH_TIMEOUT_NS);
+		int error = target_channel_flush(channels[i], TARGET_STALL_NS);
 
 		if (error)
 			return fault_set(fault, FAULT_RETRY, -error,

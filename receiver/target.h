@@ -16,6 +16,10 @@
 
 #include "common/fault.h"
 
+/* Storage may stand still for minutes (tapdisk does while the host takes a snapshot), but not for ever:
+ * a channel on which nothing moves for so long is broken. */
+#define TARGET_STALL_NS (10 * 60 * 1000000000ull)
+
 struct target;
 struct target_channel;
 

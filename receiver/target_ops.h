@@ -22,10 +22,6 @@
 #define TARGET_DATA_PIECE_BYTES	 (2u * 1024 * 1024)  /* zeroes as data, and NBD requests */
 #define TARGET_ERROR_TEXT_MAX	 400
 
-/* Storage may stand still for minutes (tapdisk does while the host takes a snapshot), but not for ever:
- * a channel on which nothing moves for so long is broken. */
-#define TARGET_STALL_NS (10 * 60 * 1000000000ull)
-
 enum target_request_kind { TARGET_WRITE = 1, TARGET_ZERO, TARGET_READ };
 
 struct target_request {

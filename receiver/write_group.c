@@ -6,9 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/os_clock.h"
 
-#define STALL_NS	 (600 * NS_PER_S) /* storage may stall for minutes while it snapshots */
 #define ZERO_PIECE_BYTES (64ull * 1024 * 1024)
 
 struct write {
@@ -181,7 +179,7 @@ static int await_all(struct write_group *group, struct fault *fault)
 
 		if (!group->lanes[i].is_touched)
 			continue;
-		error = target_channel_drain(group->setup.channels[i], STALL_NS);
+		error = target_channel_drain(group->setup.channels[i], TARGET_STALL_NS);
 		if (error)
 			note_error(group, i, -error);
 		group->lanes[i].is_touched = false;
