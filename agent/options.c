@@ -90,7 +90,7 @@ int options_read(const char *path, struct agent_options *ret_options, struct fau
 {
 	struct agent_options options = {
 		.disks = strdup("auto"),
-		.state_folder = strdup("/var/lib/blkferry-agent"),
+		.state_folder = strdup(OPTIONS_STATE_FOLDER),
 		.pin_folder = strdup("/sys/fs/bpf/blkferry"),
 		.tracker = OPTIONS_TRACKER_AUTO,
 		.allocated_only = true,

@@ -8,7 +8,8 @@
 
 #include "common/fault.h"
 
-#define OPTIONS_PATH "/etc/blkferry/agent.ini"
+#define OPTIONS_PATH	     "/etc/blkferry/agent.ini"
+#define OPTIONS_STATE_FOLDER "/var/lib/blkferry-agent" /* where nothing else is said */
 
 /* As it stands in the file; the same numbers as enum compress_codec. */
 enum options_compression { OPTIONS_NO_COMPRESSION = 1, OPTIONS_LZ4, OPTIONS_ZSTD };

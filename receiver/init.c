@@ -13,10 +13,10 @@
 #include "common/os_file.h"
 #include "common/pki.h"
 #include "receiver/cli.h"
+#include "receiver/options.h"
 
-#define DEFAULT_FOLDER "/var/lib/blkferry"
-#define DEFAULT_DAYS   7300 /* the CA's end is everybody's end */
-#define FOLDER_MODE    0700
+#define DEFAULT_DAYS 7300 /* the CA's end is everybody's end */
+#define FOLDER_MODE  0700
 
 static const char usage[] =
 	"usage: blkferry-receiver init [--state DIR] [--days N]\n"
@@ -25,7 +25,7 @@ static const char usage[] =
 	"user\n"
 	"that the service runs as: runuser -u blkferry -- blkferry-receiver init\n"
 	"\n"
-	"  --state DIR  default " DEFAULT_FOLDER "\n"
+	"  --state DIR  default " OPTIONS_STATE_FOLDER "\n"
 	"  --days N     how long the CA and the receiver's certificate last (default: 20 years);\n"
 	"               after that every machine has to enroll anew\n";
 
@@ -84,7 +84,7 @@ int cli_init(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	const char *state_folder = DEFAULT_FOLDER;
+	const char *state_folder = OPTIONS_STATE_FOLDER;
 	unsigned long days = DEFAULT_DAYS;
 	int option;
 

@@ -150,7 +150,7 @@ int options_read(const char *path, struct receiver_options *ret_options, struct 
 {
 	struct receiver_options options = {
 		.listen = strdup(""),
-		.state_folder = strdup("/var/lib/blkferry"),
+		.state_folder = strdup(OPTIONS_STATE_FOLDER),
 		.storage_folder = strdup("/var/lib/blkferry/storage"),
 		.control_socket = strdup("/run/blkferry/control.sock"),
 		.control_group = strdup("blkferry"),

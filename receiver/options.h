@@ -10,6 +10,7 @@
 #include "common/wire.h"
 
 #define OPTIONS_PATH	     "/etc/blkferry/receiver.ini"
+#define OPTIONS_STATE_FOLDER "/var/lib/blkferry" /* where nothing else is said */
 #define OPTIONS_MACHINES_MAX 256
 
 /* A [machine NAME] section. */

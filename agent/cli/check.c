@@ -17,7 +17,6 @@
 
 #define EXIT_USAGE     2
 #define EXIT_NOT_READY 3
-#define ROOT_STATE     "/var/lib/blkferry-agent"
 
 static const char usage[] =
 	"usage: blkferry-agent check [--target xen|kvm] [--root DIR] [--json] [--fix | --undo]\n"
@@ -179,7 +178,7 @@ static int run(struct request *request, const char *config)
 	}
 	/* A root elsewhere has disks of its own, and its own folder for what is kept. */
 	request->disks = "auto";
-	request->state = ROOT_STATE;
+	request->state = OPTIONS_STATE_FOLDER;
 	if (!strcmp(request->root, "/")) {
 		if (options_read(config, &options, &fault) < 0) {
 			fprintf(stderr, "blkferry-agent: %s\n", fault.text);

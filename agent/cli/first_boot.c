@@ -8,9 +8,10 @@
 #include <string.h>
 
 #include "agent/linux/firstboot/firstboot.h"
+#include "agent/options.h"
 
 /* Whatever agent.ini says: the unit looks for the file here, without reading that. */
-#define STATE_FOLDER "/var/lib/blkferry-agent"
+#define STATE_FOLDER OPTIONS_STATE_FOLDER
 
 static const char usage[] =
 	"usage: blkferry-agent first-boot --arm | --cancel | --apply\n"

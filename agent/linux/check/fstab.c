@@ -41,19 +41,25 @@ static void judge_device(struct check_context *context, const char *id,
 	}
 }
 
+/* Is the system to start without it as well? */
+static bool is_optional(const struct table_line *line)
+{
+	return line->fields > 3 && (table_has_option(line->field[3], "nofail") ||
+				    table_has_option(line->field[3], "noauto"));
+}
+
 static void check_fstab_line(struct check_context *context, const struct table_line *line,
 			     struct edits *edits)
 {
-	bool is_optional = line->fields > 3 && (table_has_option(line->field[3], "nofail") ||
-						table_has_option(line->field[3], "noauto"));
 	bool is_swap = line->fields > 2 && span_is(line->field[2], "swap");
 	char subject[CHECK_SUBJECT_MAX], name[256];
 
 	snprintf(subject, sizeof(subject), FSTAB ":%u", line->number);
-	judge_device(context, "fstab-device", is_optional || is_swap ? CHECK_WARNING : CHECK_ERROR,
-		     subject, line->field[0], edits);
+	judge_device(context, "fstab-device",
+		     is_optional(line) || is_swap ? CHECK_WARNING : CHECK_ERROR, subject,
+		     line->field[0], edits);
 	table_decode(line->field[0], name, sizeof(name));
-	if (!is_optional && !device_is_there(&context->root, name))
+	if (!is_optional(line) && !device_is_there(&context->root, name))
 		check_add_fix(check_add(context, "fstab-missing", CHECK_WARNING, subject,
 					"there is no %s: the next start waits for it, here and on "
 					"the target",
@@ -95,15 +101,14 @@ void check_crypttab(struct check_context *context)
 		return;
 	edits_init(&edits, text);
 	while (table_next(&cursor, &line)) {
-		bool is_optional = line.fields > 3 && (table_has_option(line.field[3], "nofail") ||
-						       table_has_option(line.field[3], "noauto"));
 		char subject[CHECK_SUBJECT_MAX];
 
 		if (line.fields < 2)
 			continue;
 		snprintf(subject, sizeof(subject), CRYPTTAB ":%u", line.number);
-		judge_device(context, "crypttab-device", is_optional ? CHECK_WARNING : CHECK_ERROR,
-			     subject, line.field[1], &edits);
+		judge_device(context, "crypttab-device",
+			     is_optional(&line) ? CHECK_WARNING : CHECK_ERROR, subject,
+			     line.field[1], &edits);
 		if (line.fields > 3 && table_has_option(line.field[3], "tpm2-device"))
 			check_add_fix(check_add(context, "crypttab-tpm", CHECK_WARNING, subject,
 						"this volume is opened by the TPM of this machine, "
