@@ -21,8 +21,7 @@
 static const char usage[] =
 	"usage: blkferry-receiver init [--state DIR] [--days N]\n"
 	"\n"
-	"Makes the receiver's state folder with its own certificate authority, once. Run it as the "
-	"user\n"
+	"Makes the receiver's state folder with its own certificate authority, once. Run it as the user\n"
 	"that the service runs as: runuser -u blkferry -- blkferry-receiver init\n"
 	"\n"
 	"  --state DIR  default " OPTIONS_STATE_FOLDER "\n"

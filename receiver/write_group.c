@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 #define ZERO_PIECE_BYTES (64ull * 1024 * 1024)
 
 struct write {

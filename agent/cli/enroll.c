@@ -12,10 +12,8 @@
 static const char usage[] =
 	"usage: blkferry-agent enroll HOST[:PORT] TOKEN [--state DIR] [--replace]\n"
 	"\n"
-	"Makes a key for this machine and has it certified by the receiver on HOST. The TOKEN is "
-	"what\n"
-	"'blkferry token NAME' printed there; it can be used once. With '-' for TOKEN it is read "
-	"from\n"
+	"Makes a key for this machine and has it certified by the receiver on HOST. The TOKEN is what\n"
+	"'blkferry token NAME' printed there; it can be used once. With '-' for TOKEN it is read from\n"
 	"standard input, so that it does not show in the process list.\n"
 	"\n"
 	"  --state DIR   state folder (default: that of " OPTIONS_PATH ",\n"

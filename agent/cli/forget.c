@@ -11,8 +11,7 @@
 static const char usage[] =
 	"usage: blkferry-agent forget [--config FILE]\n"
 	"\n"
-	"Ends write tracking, which otherwise goes on in the kernel when the agent is stopped. "
-	"The\n"
+	"Ends write tracking, which otherwise goes on in the kernel when the agent is stopped. The\n"
 	"next start compares the disks with the replica by digest. Stop the agent first.\n"
 	"\n"
 	"  --config FILE  default " OPTIONS_PATH "\n";

@@ -17,8 +17,7 @@ static const char usage[] =
 	"usage: blkferry-agent run [--config FILE] [--check-config]\n"
 	"\n"
 	"Replicates this machine's disks to the receiver that it enrolled with, until SIGTERM.\n"
-	"Tracking goes on in the kernel after the agent ends: nothing written meanwhile is "
-	"missed.\n"
+	"Tracking goes on in the kernel after the agent ends: nothing written meanwhile is missed.\n"
 	"\n"
 	"  --config FILE    default " OPTIONS_PATH "\n"
 	"  --check-config   read the configuration, say whether it is right, and end\n";

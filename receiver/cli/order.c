@@ -14,8 +14,7 @@ static const char usage[] =
 	"       blkferry resume NAME\n"
 	"       blkferry limit NAME RATE     RATE: 50MiB/s, 400KB/s ... or none\n"
 	"\n"
-	"These hold until they are changed, also when the agent or the receiver is restarted. "
-	"While\n"
+	"These hold until they are changed, also when the agent or the receiver is restarted. While\n"
 	"paused, writes at the source go on being tracked; nothing is lost.\n";
 
 int cli_order(int argc, char **argv)

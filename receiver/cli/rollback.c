@@ -11,16 +11,14 @@ static const char usage[] =
 	"usage: blkferry rollback NAME --at WHEN\n"
 	"       blkferry rollback NAME --undo\n"
 	"\n"
-	"Makes the targets what they were at a checkpoint ('blkferry points NAME' lists them). "
-	"While a\n"
+	"Makes the targets what they were at a checkpoint ('blkferry points NAME' lists them). While a\n"
 	"machine is rolled back its agent has to wait. Then one of these:\n"
 	"\n"
 	"  blkferry rollback NAME --undo               as if it had not been\n"
 	"  blkferry resume NAME                        follow the source again: all is compared\n"
 	"  blkferry cutover NAME --source-is-dead      the replica becomes the machine\n"
 	"\n"
-	"  --at WHEN    latest, a label, #NUMBER, a time (\"2026-11-21 14:03:07\", 14:03:07), or "
-	"how long\n"
+	"  --at WHEN    latest, a label, #NUMBER, a time (\"2026-11-21 14:03:07\", 14:03:07), or how long\n"
 	"               ago (-90s, -5m): the newest checkpoint at or before it\n"
 	"  --undo       back to how it was before\n";
 

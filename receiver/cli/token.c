@@ -13,8 +13,7 @@ static const char usage[] =
 	"\n"
 	"Prints a token with which one source machine can enroll as NAME, once:\n"
 	"    blkferry-agent enroll THIS-HOST TOKEN\n"
-	"A machine of that name that is enrolled already gets a new certificate; its old one is "
-	"not\n"
+	"A machine of that name that is enrolled already gets a new certificate; its old one is not\n"
 	"accepted from then on.\n"
 	"\n"
 	"  --expires DURATION   10m, 2h, 1d ... (default: token-lifetime in receiver.ini, 1h)\n";

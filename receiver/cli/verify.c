@@ -12,8 +12,7 @@
 static const char usage[] =
 	"usage: blkferry verify NAME [--repair] [--all] [--json]\n"
 	"\n"
-	"Compares XXH3-128 digests of both sides. Replication goes on; blocks that change "
-	"meanwhile\n"
+	"Compares XXH3-128 digests of both sides. Replication goes on; blocks that change meanwhile\n"
 	"are looked at again. Prints each range that differs. Exit status 6 when any does.\n"
 	"\n"
 	"  --repair   send what differs again, and compare it once more\n"
