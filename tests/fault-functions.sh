@@ -43,6 +43,17 @@ writer_moves()
 	wait_until "${1:-10}" "[ \$(acknowledged_records) -gt $before ]"
 }
 
+# write_heavily CONDITION: from the moment on that $T/hooked is there (a pre-freeze-command makes it), and as long as the
+# shell text CONDITION is true, 2 MiB are written again and again. At 2 MiB/s they take a second to ship: whatever the
+# passes before the freeze do, the freeze finds so much. In the background, for it waits.
+write_heavily()
+{
+	wait_until 60 "[ -e '$T/hooked' ]" || return 1
+	while eval "$1"; do
+		dd if=/dev/urandom of="$T/source/heavy" bs=64k count=32 conv=notrunc
+	done
+}
+
 # wait_message LOG TEXT [DEADLINE_S]: until the daemon has said TEXT (fixed words) since mark_log.
 wait_message()
 {

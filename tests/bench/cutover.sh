@@ -65,17 +65,23 @@ cut_over()
 	end_agent live
 }
 
+# make_live_source: a disk with a file that fio can write to. Sets SOURCE
+make_live_source()
+{
+	make_disk "${SIZE_MIB}M"
+	SOURCE=$LOOP
+	make_filesystem ext4 "$SOURCE" "$T/live" -E lazy_itable_init=0,lazy_journal_init=0
+	dd if=/dev/urandom of="$T/live/file" bs=1M count=$((SIZE_MIB / 4)) status=none
+	sync
+}
+
 bench_cutover()
 {
 	local round rate
 	say "cutover under writes, from delta passes"
 	unset RECEIVER_PORT
 	start_receiver
-	make_disk "${SIZE_MIB}M"
-	SOURCE=$LOOP
-	make_filesystem ext4 "$SOURCE" "$T/live" -E lazy_itable_init=0,lazy_journal_init=0
-	dd if=/dev/urandom of="$T/live/file" bs=1M count=$((SIZE_MIB / 4)) status=none
-	sync
+	make_live_source
 	for ((round = 1; round <= RUNS; round++)); do
 		for rate in 0 10 50; do
 			cut_over delta "$rate" "$round"

@@ -175,11 +175,7 @@ bench_stream()
 	STREAM_NOW=alone
 	unset RECEIVER_PORT
 	start_receiver "journal-size = $STREAM_JOURNAL_SIZE"
-	make_disk "${SIZE_MIB}M"
-	SOURCE=$LOOP
-	make_filesystem ext4 "$SOURCE" "$T/live" -E lazy_itable_init=0,lazy_journal_init=0
-	dd if=/dev/urandom of="$T/live/file" bs=1M count=$((SIZE_MIB / 4)) status=none
-	sync
+	make_live_source
 	for ((round = 1; round <= rounds; round++)); do
 		measure_loads "$round"
 	done

@@ -79,22 +79,13 @@ echo true >"$T/pre-freeze"
 wait_ready web1
 
 say "not done within the timeout"
-# From the hook on 2 MiB are written again and again, which take a second to ship: whatever the passes before the
-# freeze do, the freeze finds more than can be shipped in its time.
-write_heavily()
-{
-	wait_until 60 "[ -e '$T/hooked' ]" || return 1
-	until [ -e "$T/thawed" ]; do
-		dd if=/dev/urandom of="$T/source/heavy" bs=64k count=32 conv=notrunc
-	done
-}
 stop_writer
 start_writer 0
 wait_ready web1
 ferry limit web1 2MiB/s >/dev/null
 echo "touch '$T/hooked'; head -c 4M /dev/urandom >'$T/source/heavy'" >"$T/pre-freeze"
 rm -f "$T/thawed" "$T/hooked"
-write_heavily >"$T/dd.out" 2>&1 &
+write_heavily "[ ! -e '$T/thawed' ]" >"$T/dd.out" 2>&1 &
 heavy=$!
 given_up 1 "100 ms of freeze" --timeout 100ms
 wait_for 10 "[ -e '$T/thawed' ]" "post-thaw-command after the timeout"

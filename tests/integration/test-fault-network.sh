@@ -53,20 +53,12 @@ wait_ready web1
 ferry verify web1 >"$T/verify.out" || fail "verify: $(cat "$T/verify.out")"
 
 say "cut while frozen"
-# 2 MiB that are written again and again take a second to ship: the freeze lasts long enough to be hit.
-write_heavily()
-{
-	wait_until 60 "[ -e '$T/hooked' ]" || return 1
-	while [ -e "$T/hooked" ]; do
-		dd if=/dev/urandom of="$T/source/heavy" bs=64k count=32 conv=notrunc
-	done
-}
 rm -f "$T/hooked"
 stop_writer
 start_writer 0
 ferry limit web1 2MiB/s >/dev/null
 wait_ready web1
-write_heavily >"$T/dd.out" 2>&1 &
+write_heavily "[ -e '$T/hooked' ]" >"$T/dd.out" 2>&1 &
 heavy=$!
 result=none
 while IFS= read -r line; do
