@@ -24,6 +24,7 @@
 #include "receiver/machine.h"
 #include "receiver/options.h"
 #include "receiver/replica.h"
+#include "tests/unit/receiver/command_fixture.h"
 
 #define DISKS	   2
 #define DISK_BYTES (1024u * 1024)
@@ -44,24 +45,6 @@ static unsigned int seed;
 static inline int randomly(int below)
 {
 	return rand_r(&seed) % below;
-}
-
-__attribute__((format(printf, 1, 2))) static inline char *text_of(const char *format, ...)
-{
-	static char texts[8][1024];
-	static unsigned int next;
-	char *text = texts[next++ % 8];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(texts[0]), format, arguments);
-	va_end(arguments);
-	return text;
-}
-
-static inline void run(const char *command)
-{
-	assert_int_equal(system(command), 0);
 }
 
 static inline char *target_path(unsigned int disk)

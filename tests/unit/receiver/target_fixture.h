@@ -24,6 +24,7 @@
 #include "common/os_file.h"
 #include "common/units.h"
 #include "receiver/target.h"
+#include "tests/unit/receiver/command_fixture.h"
 
 #define DEADLINE_NS (60 * NS_PER_S) /* not part of what is tested */
 #define DISK_BYTES  (16 * MIB)
@@ -52,39 +53,6 @@ static inline void note_done(void *context, int error)
 	result->is_done = true;
 	result->error = error;
 	result->place = ++done_count;
-}
-
-__attribute__((format(printf, 1, 2))) static inline char *text_of(const char *format, ...)
-{
-	static char texts[8][1024];
-	static unsigned int next;
-	char *text = texts[next++ % 8];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(texts[0]), format, arguments);
-	va_end(arguments);
-	return text;
-}
-
-static inline int try_run(const char *command)
-{
-	int status = system(command);
-
-	return status < 0 || !WIFEXITED(status) ? -1 : WEXITSTATUS(status);
-}
-
-static inline void run(const char *command)
-{
-	int status = try_run(command);
-
-	if (status != 0)
-		fail_msg("exit status %d: %s", status, command);
-}
-
-static inline bool is_installed(const char *command)
-{
-	return try_run(text_of("command -v %s >/dev/null", command)) == 0;
 }
 
 static inline char *in_folder(const char *name)
