@@ -31,8 +31,8 @@ void history_undo_path(const struct history *history, uint64_t first, uint64_t l
 		 (unsigned long long)first, (unsigned long long)last);
 }
 
-void history_index_path(const struct history *history, uint64_t first, uint64_t last,
-			char path[PATH_MAX])
+static void index_path(const struct history *history, uint64_t first, uint64_t last,
+		       char path[PATH_MAX])
 {
 	snprintf(path, PATH_MAX, "%s/index-%016llx-%016llx", history->folder,
 		 (unsigned long long)first, (unsigned long long)last);
@@ -44,7 +44,7 @@ void history_file_unlink(const struct history *history, uint64_t first, uint64_t
 
 	history_undo_path(history, first, last, path);
 	unlink(path);
-	history_index_path(history, first, last, path);
+	index_path(history, first, last, path);
 	unlink(path);
 }
 
@@ -118,7 +118,7 @@ static bool map_index(const struct history *history, struct history_file *file, 
 	void *map = MAP_FAILED;
 	int fd;
 
-	history_index_path(history, file->first, file->last, path);
+	index_path(history, file->first, file->last, path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
@@ -154,7 +154,7 @@ static int write_index(const struct history *history, const struct history_file 
 
 	history_index_make(&index, history->id, file->first, file->last, file->count, undo_bytes,
 			   XXH3_64bits_withSeed(file->entries, size, history->id + file->first));
-	history_index_path(history, file->first, file->last, path);
+	index_path(history, file->first, file->last, path);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
 	if (fd < 0)
 		return -errno;

@@ -140,8 +140,6 @@ int history_forget(struct history *history, struct fault *fault);
 /* history_file.c */
 void history_undo_path(const struct history *history, uint64_t first, uint64_t last,
 		       char path[PATH_MAX]);
-void history_index_path(const struct history *history, uint64_t first, uint64_t last,
-			char path[PATH_MAX]);
 /* Opens a closed file, making its index if it has to. A newest one's torn end is cut, and closed. -EBADMSG when
  * it is damaged; 0 with *ret_file NULL when nothing is in it (it is removed). */
 int history_file_open(struct history *history, uint64_t first, uint64_t last, bool is_newest,

@@ -66,8 +66,6 @@ int journal_segment_add(struct journal *journal, uint64_t sequence);
 /* Notes the segment or batch in the lists. -ENOMEM. */
 int journal_file_note(struct journal *journal, uint64_t sequence, uint64_t bytes);
 int journal_run_note(struct journal *journal, uint64_t sequence, const struct wire_stream *head);
-/* The place's sequence; 0 when it is not in the lists. Under lock. */
-uint64_t journal_sequence_of(const struct journal *journal, const struct journal_place *place);
 /* Reads the slots of the applied file; makes the file when there is none. */
 int journal_applied_load(struct journal *journal, struct fault *fault);
 /* Removes segments that hold nothing behind the applied place. Under lock. */

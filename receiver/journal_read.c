@@ -24,7 +24,8 @@ static bool is_same(const struct journal_place *a, const struct journal_place *b
 	return a->stream == b->stream && a->batch == b->batch;
 }
 
-uint64_t journal_sequence_of(const struct journal *journal, const struct journal_place *place)
+/* The place's sequence; 0 when it is not in the lists. Under lock. */
+static uint64_t sequence_of(const struct journal *journal, const struct journal_place *place)
 {
 	if (journal->applied.sequence > 0 && is_same(place, &journal->applied.place))
 		return journal->applied.sequence;
@@ -60,7 +61,7 @@ static int find_next(struct journal *journal, const struct journal_place *place,
 	else if (journal->read_end.sequence > 0 && is_same(place, &journal->read_end.place))
 		before = journal->read_end.sequence;
 	else
-		before = journal_sequence_of(journal, place);
+		before = sequence_of(journal, place);
 	durable = journal->durable.sequence;
 	for (unsigned int i = 0; i < journal->file_count; i++)
 		if (journal->files[i].sequence <= before + 1)
@@ -232,7 +233,7 @@ int journal_applied(struct journal *journal, const struct journal_place *place, 
 	int error = 0;
 
 	os_mutex_lock(&journal->lock);
-	end.sequence = journal_sequence_of(journal, place);
+	end.sequence = sequence_of(journal, place);
 	applied = journal->applied.sequence;
 	os_mutex_unlock(&journal->lock);
 	if (end.sequence == 0)

@@ -116,7 +116,6 @@ int replica_read(void *context, unsigned int slot, void *data, uint64_t offset, 
 void replica_close_readers(struct replica *replica);
 
 /* replica_stream.c */
-struct batch *replica_batch_take(struct replica *replica); /* NULL: no memory */
 /* The next durable batch behind *at, opened; moves *at. 1: there is one. 0: none came until deadline_ns (0: at
  * once), or a drain is wanted, or it is stopping. -errno. */
 int replica_next_batch(struct replica *replica, struct journal_place *at, uint64_t deadline_ns,

@@ -13,7 +13,8 @@
 #include "common/wire_check.h"
 #include "receiver/replica_internal.h"
 
-struct batch *replica_batch_take(struct replica *replica)
+/* NULL: no memory */
+static struct batch *take_batch(struct replica *replica)
 {
 	struct batch *batch;
 
@@ -29,7 +30,7 @@ struct batch *replica_batch_take(struct replica *replica)
 
 struct batch *replica_stream_begin(struct replica *replica)
 {
-	return replica_batch_take(replica);
+	return take_batch(replica);
 }
 
 void *replica_stream_buffer(struct batch *batch)
@@ -108,7 +109,7 @@ int replica_stream_append(struct replica *replica, struct batch **batch, struct 
 	is_kept = replica->queue_length < REPLICA_QUEUE_MAX;
 	os_mutex_unlock(&replica->lock);
 	if (is_kept)
-		empty = replica_batch_take(replica);
+		empty = take_batch(replica);
 	os_mutex_lock(&replica->lock);
 	full->before = replica->appended;
 	full->number = ++replica->appended_number;
@@ -189,7 +190,7 @@ int replica_next_batch(struct replica *replica, struct journal_place *at, uint64
 	int result = await_batch(replica, at, deadline_ns, &batch);
 
 	if (result == 1 && !batch) {
-		batch = replica_batch_take(replica);
+		batch = take_batch(replica);
 		if (!batch)
 			return fault_set(fault, FAULT_RETRY, ENOMEM, "out of memory");
 		result = journal_read(replica->journal, &next, batch->frame, fault);

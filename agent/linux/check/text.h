@@ -63,8 +63,6 @@ struct ini_cursor {
 	struct span section;
 };
 bool ini_next(struct ini_cursor *cursor, struct ini_line *ret_line);
-/* The first value of that key, copied; false when there is none. section NULL: any. */
-bool ini_get(const char *text, const char *section, const char *key, char *ret_value, size_t size);
 
 /* Replacements of parts of one text, added in any order; they must not overlap. */
 #define EDITS_MAX 1024

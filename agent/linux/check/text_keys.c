@@ -93,18 +93,3 @@ bool ini_next(struct ini_cursor *cursor, struct ini_line *ret_line)
 	}
 	return false;
 }
-
-bool ini_get(const char *text, const char *section, const char *key, char *ret_value, size_t size)
-{
-	struct ini_cursor cursor = {.at = text};
-	struct ini_line line;
-
-	while (ini_next(&cursor, &line)) {
-		if ((section && !(line.section.at && span_is(line.section, section))) ||
-		    !span_is(line.key, key))
-			continue;
-		span_copy(line.value, ret_value, size);
-		return true;
-	}
-	return false;
-}
