@@ -291,11 +291,7 @@ static void fail(struct applier *applier, const struct fault *fault)
 {
 	struct replica *replica = applier->replica;
 
-	os_mutex_lock(&replica->lock);
-	replica->failure = *fault;
-	replica->has_failed = true;
-	os_cond_broadcast(&replica->changed);
-	os_mutex_unlock(&replica->lock);
+	replica_set_failed(replica, fault);
 	log_error("%s: the stream cannot be applied: %s", replica->machine->name, fault->text);
 	replica_tell_failure(replica, fault);
 }

@@ -160,6 +160,12 @@ void control_checkpoint(struct control_client *client, struct machine *machine, 
 				   HISTORY_LABEL_MAX - 1);
 		return;
 	}
+	if (label && rewind_is_own_label(label)) {
+		control_send_error(client, EXIT_CODE_USAGE,
+				   "\"%s\" is a label that blkferry gives itself: choose another",
+				   label);
+		return;
+	}
 	os_mutex_lock(&machine->lock);
 	session = session_hold(machine);
 	os_mutex_unlock(&machine->lock);

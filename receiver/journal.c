@@ -197,13 +197,21 @@ void journal_close(struct journal *journal)
 	free(journal);
 }
 
+static int set_not_discarded(const char *folder, int error, struct fault *fault)
+{
+	return fault_set(fault, FAULT_STOP, -error, "the journal %s cannot be discarded: %s",
+			 folder, strerror(-error));
+}
+
 int journal_discard(const char *folder, struct fault *fault)
 {
 	char discarded[PATH_MAX], parent[PATH_MAX + 4];
 	int lock_fd, error;
 
-	if (!os_file_exists(folder))
-		return 0;
+	if (!os_file_exists(folder)) {
+		error = remove_discarded(folder);
+		return error ? set_not_discarded(folder, error, fault) : 0;
+	}
 	error = lock_folder(folder, &lock_fd, fault);
 	if (error)
 		return error;
@@ -217,11 +225,7 @@ int journal_discard(const char *folder, struct fault *fault)
 	if (!error)
 		error = os_folder_remove(discarded);
 	close(lock_fd);
-	if (error)
-		return fault_set(fault, FAULT_STOP, -error,
-				 "the journal %s cannot be discarded: %s", folder,
-				 strerror(-error));
-	return 0;
+	return error ? set_not_discarded(folder, error, fault) : 0;
 }
 
 static bool is_full(int error)
@@ -383,6 +387,11 @@ int journal_sync(struct journal *journal, struct journal_place *ret_durable, str
 	if (!error)
 		*ret_durable = journal->end.place;
 	return error;
+}
+
+bool journal_is_broken(const struct journal *journal)
+{
+	return journal->is_broken;
 }
 
 uint64_t journal_bytes(struct journal *journal)

@@ -42,6 +42,7 @@ int journal_append(struct journal *journal, const struct wire_stream *head, cons
 /* Makes all that was appended durable; *ret_durable is the newest batch of it. After a failure the journal
  * takes nothing any more (nobody knows what is durable) until it is opened anew. */
 int journal_sync(struct journal *journal, struct journal_place *ret_durable, struct fault *fault);
+bool journal_is_broken(const struct journal *journal); /* it has to be opened anew */
 
 /* The next durable batch behind *place (all 0: the oldest kept), into buffer (room at least
  * WIRE_STREAM_FRAME_MAX; struct wire_stream, then the stored bytes). Checks it. 1: read, *place moved; 0:

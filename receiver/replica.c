@@ -36,6 +36,15 @@ struct history *replica_history(struct replica *replica)
 	return replica->history;
 }
 
+void replica_set_failed(struct replica *replica, const struct fault *fault)
+{
+	os_mutex_lock(&replica->lock);
+	replica->failure = *fault;
+	replica->has_failed = true;
+	os_cond_broadcast(&replica->changed);
+	os_mutex_unlock(&replica->lock);
+}
+
 static struct replica *replica_new(struct machines *machines, struct machine *machine)
 {
 	struct replica *replica = calloc(1, sizeof(*replica));
@@ -160,31 +169,72 @@ static int check_open(const struct machine *machine, struct fault *fault)
 	return 0;
 }
 
+/* Views have kept it open while its journal broke: they stay, and the journal is opened anew. Nobody else has a use
+ * for it. */
+static int mend(struct replica *replica, const struct replica_user *user, struct fault *fault)
+{
+	struct fault why = {0};
+	int error;
+
+	replica->opener = user;
+	error = replica_reopen_journal(replica, &why);
+	if (!error)
+		error = recover(replica, &why);
+	if (!error && replica->is_stream_broken)
+		error = replica_empty_journal(replica, &why);
+	replica->opener = NULL;
+	if (!error)
+		return 0;
+	replica_set_failed(replica, &why);
+	if (fault)
+		*fault = why;
+	return error;
+}
+
+/* A hold on what is open already. The lock is held, and given up. */
+static int share(struct machine *machine, const struct replica_user *user,
+		 struct replica **ret_replica, struct fault *fault)
+{
+	struct replica *replica = machine->replica;
+	int error = check_open(machine, fault);
+	bool has_to_mend = !error && user && user->is_session &&
+			   journal_is_broken(replica->journal);
+
+	replica->holds += error ? 0 : 1;
+	machine->is_replica_changing = has_to_mend;
+	os_mutex_unlock(&machine->lock);
+	if (has_to_mend) {
+		error = mend(replica, user, fault);
+		os_mutex_lock(&machine->lock);
+		machine->is_replica_changing = false;
+		os_cond_broadcast(&machine->changed);
+		os_mutex_unlock(&machine->lock);
+		if (error)
+			replica_release(replica);
+	}
+	if (!error)
+		*ret_replica = replica;
+	return error;
+}
+
 int replica_hold_as(struct machines *machines, struct machine *machine,
 		    const struct replica_user *user, struct replica **ret_replica,
 		    struct fault *fault)
 {
 	struct replica *replica = NULL;
-	int error = 0;
+	int error;
 
 	os_mutex_lock(&machine->lock);
 	while (machine->is_replica_changing)
 		os_cond_wait(&machine->changed, &machine->lock);
-	if (machine->state == MACHINE_COMPLETED && !machine->cutover.is_starting) {
-		/* Its disks are a running machine's. */
+	if (machine->state == MACHINE_COMPLETED && !(user && user->is_before_start)) {
+		/* Its disks are a running machine's, or of one that is being started. */
 		os_mutex_unlock(&machine->lock);
 		return fault_set(fault, FAULT_STOP, EALREADY,
 				 "%s was cut over: its replica is the machine now", machine->name);
 	}
-	if (machine->replica) {
-		error = check_open(machine, fault);
-		if (!error) {
-			*ret_replica = machine->replica;
-			machine->replica->holds++;
-		}
-		os_mutex_unlock(&machine->lock);
-		return error;
-	}
+	if (machine->replica)
+		return share(machine, user, ret_replica, fault);
 	machine->is_replica_changing = true;
 	os_mutex_unlock(&machine->lock);
 	error = replica_open(machines, machine, user, &replica, fault);

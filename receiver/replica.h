@@ -47,6 +47,8 @@ struct replica_disk {
 struct replica_user {
 	bool (*has_left)(void *context); /* asked while it is being opened, which may take long */
 	void *context;
+	bool is_session;      /* it appends to the stream: a journal that broke is opened anew */
+	bool is_before_start; /* after a cutover, before its start-command: nobody else may then */
 };
 int replica_hold_as(struct machines *machines, struct machine *machine,
 		    const struct replica_user *user, struct replica **ret_replica,

@@ -63,6 +63,8 @@ struct replica {
 	struct replica_listener listener;
 };
 
+/* Nothing can be applied, or appended, until all have released it. */
+void replica_set_failed(struct replica *replica, const struct fault *fault);
 /* Has the one who is opening it left? */
 bool replica_is_given_up(const struct replica *replica);
 
@@ -87,6 +89,8 @@ void replica_end_use(struct replica *replica, const struct replica_disk *disk);
 /* replica_storage.c: the journal before the disks, the rest after them. */
 int replica_open_journal(struct replica *replica, struct fault *fault);
 int replica_open_storage(struct replica *replica, struct fault *fault);
+/* The journal broke while somebody keeps the replica open: once more, as when it is opened first. */
+int replica_reopen_journal(struct replica *replica, struct fault *fault);
 /* When all is applied: the newest kept checkpoint is the newest point that is known. */
 int replica_load_points(struct replica *replica, struct fault *fault);
 void replica_close_storage(struct replica *replica);

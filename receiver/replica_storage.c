@@ -152,6 +152,24 @@ int replica_empty_journal(struct replica *replica, struct fault *fault)
 	return error;
 }
 
+int replica_reopen_journal(struct replica *replica, struct fault *fault)
+{
+	int error;
+
+	log_warning("%s: its journal failed and is opened anew", replica->machine->name);
+	replica_stop_applier(replica);
+	if (replica->has_failed)
+		return fault_set(fault, FAULT_RETRY, EIO, "%s", replica->failure.text);
+	journal_close(set_journal(replica, NULL));
+	/* What was appended and is not durable was not promised: it comes again. */
+	replica_free_batches(replica);
+	os_mutex_lock(&replica->lock);
+	replica->appended_point = replica->durable_point;
+	os_mutex_unlock(&replica->lock);
+	error = replica_open_journal(replica, fault);
+	return error ? error : replica_start_applier(replica, fault);
+}
+
 int replica_begin_anew(struct replica *replica, const char *why, struct fault *fault)
 {
 	int error = replica_forget_history(replica, why, fault);

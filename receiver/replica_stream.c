@@ -64,7 +64,9 @@ void replica_free_batches(struct replica *replica)
 	}
 	replica->queue_first = NULL;
 	replica->queue_last = &replica->queue_first;
+	replica->queue_length = 0;
 	replica->unused = NULL;
+	replica->unused_length = 0;
 }
 
 static int failed(const struct replica *replica, struct fault *fault)

@@ -14,6 +14,11 @@
 #define END_NS	    (60 * NS_PER_S)
 #define PATH_LENGTH 768
 
+bool rewind_is_own_label(const char *label)
+{
+	return strcmp(label, REWIND_CUTOVER_LABEL) == 0 || strcmp(label, REPLICA_UNDO_LABEL) == 0;
+}
+
 /* What a machine may be started from (I8). */
 static int find(struct replica *replica, const char *when, struct history_point *ret_point,
 		struct fault *fault)
@@ -55,7 +60,7 @@ int rewind_find(struct machines *machines, struct machine *machine, const char *
 	error = find(replica, when, &point, fault);
 	/* Labelled ones are not thinned out while the cutover runs. */
 	if (!error && !point.label[0])
-		error = move_label(replica, "cutover", point.number, fault);
+		error = move_label(replica, REWIND_CUTOVER_LABEL, point.number, fault);
 	replica_release(replica);
 	if (!error)
 		*ret_number = point.number;
@@ -155,14 +160,21 @@ static void end_change(struct machine *machine)
 }
 
 /* All disks that a checkpoint may have, also those that the last session did not announce. There is no session. */
-static int hold_all(struct machines *machines, struct machine *machine,
-		    struct replica **ret_replica, struct fault *fault)
+static int hold_all_as(struct machines *machines, struct machine *machine,
+		       const struct replica_user *user, struct replica **ret_replica,
+		       struct fault *fault)
 {
 	os_mutex_lock(&machine->lock);
 	for (unsigned int i = 0; i < machine->slot_count; i++)
 		machine->slots[i].is_present = false;
 	os_mutex_unlock(&machine->lock);
-	return replica_hold(machines, machine, ret_replica, fault);
+	return replica_hold_as(machines, machine, user, ret_replica, fault);
+}
+
+static int hold_all(struct machines *machines, struct machine *machine,
+		    struct replica **ret_replica, struct fault *fault)
+{
+	return hold_all_as(machines, machine, NULL, ret_replica, fault);
 }
 
 static int roll_back(struct machines *machines, struct machine *machine, struct replica *replica,
@@ -274,6 +286,7 @@ int rewind_follow(struct machines *machines, struct machine *machine, struct fau
 
 int rewind_before_start(struct machines *machines, struct machine *machine, struct fault *fault)
 {
+	const struct replica_user user = {.is_before_start = true};
 	struct replica *replica;
 	uint64_t number;
 	int error;
@@ -283,7 +296,7 @@ int rewind_before_start(struct machines *machines, struct machine *machine, stru
 	os_mutex_unlock(&machine->lock);
 	if (!number)
 		return 0;
-	error = hold_all(machines, machine, &replica, fault);
+	error = hold_all_as(machines, machine, &user, &replica, fault);
 	if (error)
 		return error;
 	error = replica_restore(replica, number, fault);

@@ -11,6 +11,10 @@
 
 #include "receiver/machine.h"
 
+/* Labels that a person cannot give: one of them would be taken off, or its checkpoint dropped. */
+#define REWIND_CUTOVER_LABEL "cutover"
+bool rewind_is_own_label(const char *label);
+
 /* when: as history_find. The machine is disconnected, or paused: its session is ended then. Again after a failure,
  * with any checkpoint. */
 int rewind_to(struct machines *machines, struct machine *machine, const char *when,

@@ -164,9 +164,11 @@ int replica_mark_undo(struct replica *replica, struct fault *fault)
 
 	if (error)
 		return error;
-	/* One of an earlier rollback goes. */
+	/* One of an earlier rollback goes; a checkpoint that got this name elsewhere only gives it up. */
 	if (!history_find(replica->history, REPLICA_UNDO_LABEL, &last, NULL))
-		error = history_drop_point(replica->history, last.number, fault);
+		error = last.flags & HISTORY_MIXED
+				? history_drop_point(replica->history, last.number, fault)
+				: history_label(replica->history, last.number, "", fault);
 	if (error)
 		return error;
 	replica_stream_end(replica, &end, &number);

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/os_file.h"
 #include "receiver/session_internal.h"
+#include "receiver/view.h"
 #include "receiver/xapi/xcp.h"
 
 #define PATH_LENGTH 768
@@ -118,9 +119,23 @@ static int store(struct session *session, struct fault *fault)
 	return error;
 }
 
+/* Views must not keep replication from going on: those of a replica that failed, or is open with disks of other
+ * sizes, end here. */
+static int hold_replica(struct session *session, struct fault *fault)
+{
+	const struct replica_user user = {
+		.has_left = has_left, .context = session, .is_session = true};
+	int error = replica_hold_as(session->machines, session->machine, &user, &session->replica,
+				    fault);
+
+	if (error == -EBUSY && view_end_all(session->machine, fault->text))
+		error = replica_hold_as(session->machines, session->machine, &user,
+					&session->replica, fault);
+	return error;
+}
+
 int session_open_disks(struct session *session, struct fault *fault)
 {
-	const struct replica_user user = {.has_left = has_left, .context = session};
 	struct machine *machine = session->machine;
 	char path[PATH_LENGTH];
 	int error;
@@ -135,8 +150,7 @@ int session_open_disks(struct session *session, struct fault *fault)
 	if (!error)
 		error = store(session, fault);
 	if (!error)
-		error = replica_hold_as(session->machines, machine, &user, &session->replica,
-					fault);
+		error = hold_replica(session, fault);
 	if (!error)
 		error = replica_stream_map(session->replica, session->slots, session->disk_count,
 					   fault);

@@ -43,6 +43,8 @@ void view_close(struct view *view);
 struct view *view_find(struct machine *machine, unsigned int id);
 void view_release(struct view *view);
 
+/* Closes all of a machine, and says why in the log. How many there were. */
+unsigned int view_end_all(struct machine *machine, const char *why);
 /* Closes all of a machine; no more can be opened until view_allow. */
 void view_forbid(struct machine *machine);
 void view_allow(struct machine *machine);

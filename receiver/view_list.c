@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/log.h"
 #include "receiver/view_internal.h"
 
 int view_list_add(struct view *view, struct fault *fault)
@@ -103,6 +104,21 @@ bool view_is_open(struct view *view)
 	is_listed = view->is_listed;
 	os_mutex_unlock(&view->machine->lock);
 	return is_listed;
+}
+
+unsigned int view_end_all(struct machine *machine, const char *why)
+{
+	unsigned int count = 0;
+	struct view *view;
+
+	for (; (view = view_find(machine, 0)); count++) {
+		log_warning("%s: view %u of checkpoint #%llu ends, so that replication goes on; it "
+			    "can be opened again (%s)",
+			    machine->name, view->id, (unsigned long long)view->point.number, why);
+		view_close(view);
+		view_release(view);
+	}
+	return count;
 }
 
 void view_forbid(struct machine *machine)

@@ -256,6 +256,28 @@ static void a_discarded_one_begins_anew(void **state)
 	assert_int_equal(read_all(&place, SIZE), 1);
 }
 
+/* Killed between the renaming and the end of the removal. */
+static void what_a_killed_discard_left_goes(void **state)
+{
+	static const char *const later[] = {"open", "discard", "discard without a journal"};
+	char left[96], file[160];
+
+	snprintf(left, sizeof(left), "%s.discarded", folder);
+	snprintf(file, sizeof(file), "%s/segment-0000000000000001", left);
+	for (unsigned int i = 0; i < 3; i++) {
+		close_it();
+		if (i == 2)
+			assert_int_equal(os_folder_remove(folder), 0);
+		assert_int_equal(os_folder_make(left, 0700), 0);
+		assert_int_equal(os_file_write_atomic(file, "x", 1, 0600), 0);
+		if (i > 0)
+			assert_int_equal(journal_discard(folder, &fault), 0);
+		assert_int_equal(try_open(), 0);
+		if (os_file_exists(left))
+			fail_msg("left behind: %s", later[i]);
+	}
+}
+
 #define THREAD_BATCHES 2000u
 static void append_many(void *argument)
 {
@@ -319,6 +341,7 @@ int main(void)
 		TEST(a_full_disk_appends_nothing),
 		TEST(two_users_are_refused),
 		TEST(a_discarded_one_begins_anew),
+		TEST(what_a_killed_discard_left_goes),
 		TEST(one_thread_appends_while_another_reads_and_forgets),
 	};
 	int failed;
