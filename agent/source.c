@@ -331,6 +331,19 @@ int source_poll(struct source *source, bool ret_relist[TRACKER_DISKS_MAX], char 
 	return 0;
 }
 
+int source_check_suspects(struct source *source, struct fault *fault)
+{
+	bool relist[TRACKER_DISKS_MAX] = {false};
+	char why[256] = "";
+	int error = source_poll(source, relist, why, sizeof(why), fault);
+
+	for (unsigned int i = 0; !error && i < source->count; i++)
+		if (relist[i])
+			error = fault_set(fault, FAULT_STOP, EBUSY,
+					  "a write may have been missed: %s", why);
+	return error;
+}
+
 bool source_has_stage(const struct source *source, enum source_stage stage)
 {
 	for (unsigned int i = 0; i < source->count; i++)

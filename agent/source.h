@@ -82,6 +82,8 @@ int source_poll(struct source *source, bool ret_relist[TRACKER_DISKS_MAX], char 
 		size_t why_size, struct fault *fault);
 
 /* True when any disk is in that stage. */
+/* -EBUSY when a write to any of the disks may have been missed. */
+int source_check_suspects(struct source *source, struct fault *fault);
 bool source_has_stage(const struct source *source, enum source_stage stage);
 
 uint64_t source_todo_bytes(const struct source *source);

@@ -238,6 +238,7 @@ void stream_begin(struct stream *stream)
 	stream->is_left = false;
 	stream->is_on = true;
 	stream->is_consistent = false;
+	stream->told_gap = 0;
 	stream->round = (struct stream_round){0};
 	stream->mark.is_pending = false;
 	stream->look_due_ns = 0;

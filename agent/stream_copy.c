@@ -50,6 +50,7 @@ static void end_round(struct stream *stream)
 		return;
 	stream->repaired_holes = round->holes;
 	stream->is_consistent = true;
+	stream->told_gap = 0;
 }
 
 /* The next blocks that todo lists, as many as are read at once. Returns how many pieces. */

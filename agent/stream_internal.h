@@ -69,6 +69,7 @@ struct stream {
 	unsigned int copied_head, copied_count;
 
 	bool is_consistent;
+	enum capture_hole told_gap; /* people know of it: since it was consistent last; 0: none */
 	uint64_t repaired_holes; /* is_consistent: each up to here lies before a finished round */
 	struct stream_round round;
 

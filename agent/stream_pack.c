@@ -132,7 +132,9 @@ int stream_say_gap(struct stream *stream, enum capture_hole reason)
 
 	stream->is_consistent = false;
 	stream->mark.is_pending = false;
-	if (reason != CAPTURE_HOLE_NONE) {
+	/* A full ring is found by the record behind it, and again when the stream is left: it is one gap. */
+	if (reason != CAPTURE_HOLE_NONE && reason != stream->told_gap) {
+		stream->told_gap = reason;
 		log_info("gap in the stream: %s", capture_hole_name(reason));
 		status_count_gap(stream->setup.status, capture_hole_name(reason));
 	}

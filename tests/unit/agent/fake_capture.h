@@ -61,6 +61,7 @@ static struct {
 	uint64_t produced, released; /* a record is a position */
 	uint64_t room;		     /* records that the ring holds */
 	uint64_t holes;
+	enum capture_hole last_hole;
 	uint64_t disk[DISKS][BLOCKS], stable[DISKS][BLOCKS];
 	bool is_nobodys[DISKS][BLOCKS]; /* discarded */
 	bool is_unreadable[DISKS][BLOCKS];
@@ -83,6 +84,7 @@ static inline void fake_reset(void)
 	memset(memories, 0, sizeof(memories));
 	memset(&source, 0, sizeof(source));
 	fake.mode = CAPTURE_OFF;
+	fake.last_hole = CAPTURE_HOLE_UNSEEN;
 	fake.room = RING_MAX;
 	source.count = DISKS;
 	for (unsigned int i = 0; i < DISKS; i++) {
@@ -266,7 +268,7 @@ uint64_t capture_holes(const struct capture *capture)
 
 enum capture_hole capture_last_hole(const struct capture *capture)
 {
-	return CAPTURE_HOLE_UNSEEN;
+	return fake.last_hole;
 }
 
 int capture_take(struct capture *capture, unsigned int disk, struct fault *fault)

@@ -291,6 +291,25 @@ static void leave_and_receive(struct stream *stream)
 	assert_null(failed);
 }
 
+/* A write that another processor captured just after the ring was full. */
+static void a_full_ring_that_a_record_tells_of_is_one_gap(void **state)
+{
+	struct stream *stream = begin_streaming();
+
+	fake.room = 1;
+	fake_write(0, 0, 1);
+	fake_write(0, 2, 2);
+	assert_int_equal(fake.mode, CAPTURE_FULL);
+	fake.last_hole = CAPTURE_HOLE_RING_FULL;
+	fake.ring[fake.produced] = fake.ring[fake.produced - 1];
+	fake.ring[fake.produced++].holes = fake.holes;
+	assert_int_equal(step(stream), -ENOBUFS);
+	leave_and_receive(stream);
+	assert_int_equal(receiver.gaps, 2);
+	assert_int_equal(fake.gaps, 1);
+	close_stream(stream);
+}
+
 static void a_full_ring_ends_streaming_and_nothing_is_lost(void **state)
 {
 	struct stream *stream = begin_streaming();
@@ -405,6 +424,7 @@ int main(void)
 		cmocka_unit_test_setup(goes_on_where_the_receiver_is, begin),
 		cmocka_unit_test_setup(a_stream_that_cannot_be_joined_becomes_bits, begin),
 		cmocka_unit_test_setup(a_full_ring_ends_streaming_and_nothing_is_lost, begin),
+		cmocka_unit_test_setup(a_full_ring_that_a_record_tells_of_is_one_gap, begin),
 		cmocka_unit_test_setup(what_cannot_be_read_stays_listed_and_nothing_is_marked,
 				       begin),
 		cmocka_unit_test_setup(a_forced_mark_names_a_confirmed_and_durable_one, begin),
