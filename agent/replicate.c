@@ -323,7 +323,7 @@ int replicator_replicate(struct replicator *replicator, struct fault *fault)
 			return error;
 		if (is_ready(replicator)) {
 			status_set_flags(replicator->status, WIRE_STATUS_READY, 0);
-			status_set_note(replicator->status, "%s", "");
+			status_set_note(replicator->status, "%s", source->note);
 			(void)replicator_attend(replicator,
 						os_monotonic_ns() +
 							replicator->options->pass_interval_ns);

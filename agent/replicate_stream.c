@@ -133,7 +133,7 @@ static void show(struct replicator *replicator, struct stream *stream)
 				"where): no checkpoint before they can",
 				(unsigned long long)source_todo_bytes(replicator->source));
 	else
-		status_set_note(replicator->status, "%s", "");
+		status_set_note(replicator->status, "%s", replicator->source->note);
 }
 
 int replicator_run_stream(struct replicator *replicator, struct fault *fault)

@@ -310,6 +310,7 @@ int source_poll(struct source *source, bool ret_relist[TRACKER_DISKS_MAX], char 
 {
 	uint64_t writes = 0;
 
+	source->note[0] = '\0';
 	for (unsigned int i = 0; i < source->count; i++) {
 		struct tracker_disk_state state = {0};
 		int error = source->tracker->ops->poll(source->tracker, i, &state, fault);
@@ -317,6 +318,9 @@ int source_poll(struct source *source, bool ret_relist[TRACKER_DISKS_MAX], char 
 		if (error)
 			return error;
 		writes += state.writes;
+		if (state.note)
+			snprintf(source->note, sizeof(source->note), "%s: %s",
+				 source->disks[i].disk.path, state.note);
 		ret_relist[i] = state.is_suspect;
 		if (state.is_suspect) {
 			snprintf(ret_why, why_size, "%s: %s", source->disks[i].disk.path,

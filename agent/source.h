@@ -40,6 +40,7 @@ struct source {
 	struct tracker *tracker;
 	struct source_disk disks[TRACKER_DISKS_MAX];
 	unsigned int count;
+	char note[192]; /* of the last source_poll: what people should know of a disk, or "" */
 	/* Of the tracker, as of the last source_poll; atomic, for the heartbeat thread. */
 	uint64_t writes_seen, missed_runs, tracker_bytes;
 };

@@ -50,8 +50,9 @@ struct tracker_disk_memory {
 /* How one disk stands; tracker_poll fills it. Counters only grow. */
 struct tracker_disk_state {
 	bool is_continuous; /* no write since `memory` was written can be missing from dirty and todo */
-	bool is_suspect; /* I3: something could not be recorded: all blocks are to be compared */
-	const char *why; /* when not continuous, or suspect: a sentence. Static storage. */
+	bool is_suspect;  /* I3: something could not be recorded: all blocks are to be compared */
+	const char *why;  /* when not continuous, or suspect: a sentence. Static storage. */
+	const char *note; /* what people should know of the disk; NULL. Static storage. */
 	uint64_t dirty_blocks; /* set in dirty now */
 	uint64_t writes;       /* write requests seen so far */
 };

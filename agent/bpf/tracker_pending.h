@@ -55,8 +55,14 @@ static __always_inline void note_issue(__u32 index, struct tracker_slot *slot, s
 	__u64 noted, life, former;
 	bool is_same;
 
-	if (!request || !rq->__data_len)
+	if (!rq->__data_len)
 		return;
+	if (!request) {
+		/* Its completion could be missed without a trace. */
+		if (slot->pending_count)
+			suspect(slot, TRACKER_SUSPECT_NO_NOTE);
+		return;
+	}
 	life = request_life(rq);
 	former = *(volatile __u64 *)&request->life;
 	noted = __sync_lock_test_and_set(&request->note, describe(rq, kind));

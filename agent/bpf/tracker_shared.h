@@ -44,7 +44,8 @@ enum tracker_suspect {
 	TRACKER_SUSPECT_UNKNOWN_OP = 1 << 2,
 	TRACKER_SUSPECT_OUT_OF_RANGE = 1 << 3,
 	TRACKER_SUSPECT_TOO_MANY_BIOS = 1 << 4,
-	TRACKER_SUSPECT_MISSED = 1 << 5, /* a completion that no program saw, address unknown */
+	TRACKER_SUSPECT_MISSED = 1 << 5,  /* a completion that no program saw, address unknown */
+	TRACKER_SUSPECT_NO_NOTE = 1 << 6, /* a request of a queue or tag that is new */
 };
 
 /* The programs, in the order in which the kernel runs them. */
@@ -67,8 +68,8 @@ struct tracker_slot {
 	__u32 coarse_word;   /* where its words begin in `coarse` */
 	__u32 pending_first; /* where its requests begin in `pending`: hardware queues times tags */
 	__u32 pending_count;
-	__u32 pending_tags; /* of each hardware queue */
-	__u32 reserved_pending;
+	__u32 pending_tags;   /* of each hardware queue */
+	__u32 had_no_iostats; /* the agent has switched them on (agent/linux/tracker_iostats.c) */
 	__u64 reserved[3];
 
 	__u64 suspect; /* enum tracker_suspect */

@@ -52,6 +52,8 @@ const char *capture_why_not(enum capture_availability availability)
 		return "a page was not where the kernel's map of all memory should have it";
 	case CAPTURE_SELFTEST:
 		return "self-test: what was written was not what was captured";
+	case CAPTURE_NO_NOTES:
+		return "a disk has more hardware queues than this agent can follow the requests of";
 	}
 	return "it is not known whether this kernel can capture";
 }

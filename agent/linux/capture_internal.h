@@ -22,6 +22,7 @@ enum capture_availability {
 	CAPTURE_NO_MAP,	     /* the kernel's map of all memory was not found */
 	CAPTURE_WRONG,	     /* found, but a second page was not where it should be */
 	CAPTURE_SELFTEST,    /* what was written was not what came out of the ring */
+	CAPTURE_NO_NOTES,    /* a disk has more queues and tags than can be noted */
 };
 /* A sentence. Static storage. */
 const char *capture_why_not(enum capture_availability availability);

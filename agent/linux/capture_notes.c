@@ -99,10 +99,10 @@ bool capture_notes_have_settled(struct capture *capture, struct capture_notes *n
 	notes->count = left;
 	for (unsigned int i = 0; i < notes->count; i++) {
 		const struct noted *noted = &notes->noted[i];
-		bool is_idle = pending_is_idle(&capture->set->state->slots[noted->slot]);
+		uint64_t since = pending_idle_since(capture->set, noted->slot);
 
 		/* In this order: what is still noted after the disk was seen idle has completed. */
-		if (!is_idle || is_settled(capture, noted))
+		if (noted->request.life < since || is_settled(capture, noted))
 			continue;
 		make_hole(capture, noted);
 	}

@@ -54,6 +54,8 @@ static const char *suspect_text(uint64_t suspect)
 {
 	if (suspect & TRACKER_SUSPECT_MISSED)
 		return "the kernel skipped the tracker's programs, a write may have been missed";
+	if (suspect & TRACKER_SUSPECT_NO_NOTE)
+		return "the disk has got more queues: a write may have been missed";
 	if (suspect & TRACKER_SUSPECT_COMMAND)
 		return "a passthrough command (SG_IO, nvme) may have written anywhere";
 	if (suspect & TRACKER_SUSPECT_ZONE_RESET)
@@ -107,7 +109,15 @@ static int bpf_poll(struct tracker *tracker, unsigned int disk,
 	}
 	if (r < 0)
 		return r;
+	if (!iostats_look(&bpf->set, bpf->slots[disk]))
+		state.note =
+			"its iostats are off and cannot be switched on: checkpoints may be late";
 	suspect = __atomic_load_n(&slot->suspect, __ATOMIC_SEQ_CST);
+	if (suspect & TRACKER_SUSPECT_NO_NOTE && pending_has_outgrown(slot))
+		return fault_set(
+			fault, FAULT_RETRY, ESTALE,
+			"disk %u:%u has other queues now: tracking gets more room for them",
+			slot->major, slot->minor);
 	state.is_suspect = suspect != 0;
 	state.is_continuous = memcmp(bpf_memory(tracker, disk)->replica_id, none, sizeof(none)) !=
 			      0;
@@ -267,6 +277,20 @@ static void prepare_capture(struct tracker_set *set, const struct tracker_option
 		log_warning("writes cannot be captured: %s", capture_why_not(found));
 }
 
+/* What is not tracked any more is as it was. */
+static void let_go(const struct tracker_set *old, const struct tracker_set *set)
+{
+	for (unsigned int i = 0; i < old->state->header.slots; i++) {
+		const struct tracker_slot *slot = &old->state->slots[i];
+		bool is_kept = false;
+
+		for (unsigned int k = 0; k < set->state->header.slots; k++)
+			is_kept |= strcmp(set->state->slots[k].identity, slot->identity) == 0;
+		if (!is_kept)
+			iostats_put_back(slot);
+	}
+}
+
 /* Attaches a new set beside the old one (NULL: none), lets it take over what the old one knows, and puts
  * it in force. Both track meanwhile, so nothing falls in between. */
 static int replace_set(const struct tracker_options *options, const struct kernel_facts *facts,
@@ -306,6 +330,8 @@ static int replace_set(const struct tracker_options *options, const struct kerne
 		set_close(&set);
 		return r;
 	}
+	if (old)
+		let_go(old, &set);
 	*ret_set = set;
 	return 0;
 }
@@ -392,6 +418,9 @@ int tracker_bpf_open(const struct tracker_options *options, const struct tracked
 	}
 	for (unsigned int i = 0; i < count; i++)
 		bpf->slots[i] = (unsigned int)merge_find(&bpf->set, &disks[i]);
+	for (unsigned int i = 0; i < count; i++)
+		(void)iostats_look(&bpf->set,
+				   bpf->slots[i]); /* each poll looks, too, and says it */
 	capture_init(&bpf->capture, &bpf->set, bpf->slots, count);
 	*ret_tracker = &bpf->tracker;
 	return 0;

@@ -213,11 +213,18 @@ static int load_skeleton(struct loading *loading, const struct kernel_facts *fac
 	return r < 0 ? fault_bpf(fault, r, "load") : 0;
 }
 
+/* slots: planned. */
 static enum capture_availability choose_capture(const struct kernel_facts *facts,
-						const struct tracker_options *options)
+						const struct tracker_options *options,
+						const struct tracker_slot *slots,
+						unsigned int count)
 {
 	if (!options->ring_bytes)
 		return CAPTURE_UNWANTED;
+	/* A mark would be confirmed though a write before it is still on its way. */
+	for (unsigned int i = 0; i < count; i++)
+		if (!slots[i].pending_count)
+			return CAPTURE_NO_NOTES;
 	if (sysconf(_SC_PAGESIZE) != TRACKER_PIECE_BYTES)
 		return CAPTURE_PAGE_SIZE;
 	return facts->has_loop ? CAPTURE_READY : CAPTURE_NO_LOOP;
@@ -262,7 +269,7 @@ int set_create(const char *folder, const struct kernel_facts *facts,
 		return r;
 	pending_plan(loading.slots, count, &loading.pending_words);
 	loading.ring_bytes = set_ring_bytes(options);
-	loading.availability = choose_capture(facts, options);
+	loading.availability = choose_capture(facts, options, loading.slots, count);
 	former = libbpf_set_print(log_libbpf);
 	r = load(&loading, folder, facts, fault);
 	/* What is pinned lives on; what is not goes with its file descriptors. */

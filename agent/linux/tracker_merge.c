@@ -135,6 +135,7 @@ void merge_disk(struct tracker_set *to, unsigned int slot, const struct tracker_
 	memcpy(info->memory, old->memory, sizeof(info->memory));
 	info->broken = old->broken;
 	if (merge_is_same(old, disk)) {
+		info->had_no_iostats = old->had_no_iostats;
 		__atomic_fetch_or(&info->suspect, old->suspect, __ATOMIC_SEQ_CST);
 	} else {
 		/* What the bits say of a replica is void; the newest epoch is still the newest. */

@@ -14,11 +14,12 @@
 #include <string.h>
 
 #include "agent/linux/sysfs.h"
+#include "common/os_clock.h"
 
 #define QUEUES_MAX 4096u
 #define TAGS_MAX   16384u
-/* Of one disk: 64 queues of 1023 tags. 512 KiB. */
-#define PENDING_MAX 65536u
+/* Of one disk: 256 queues of 1023 tags. 4 MiB. */
+#define PENDING_MAX 262144u
 
 static int read_number(uint32_t major, uint32_t minor, const char *name, uint64_t *ret_number)
 {
@@ -67,16 +68,31 @@ void pending_plan(struct tracker_slot *slots, unsigned int count, uint64_t *ret_
 	*ret_words = words ? words : 8; /* a map has at least one entry */
 }
 
-/* No read and no write is with the driver at this moment. Where the kernel does not count (iostats off)
- * it says so too: then a miss between two takes is not made good. */
-bool pending_is_idle(const struct tracker_slot *slot)
+bool pending_has_outgrown(const struct tracker_slot *slot)
 {
+	uint32_t queues, tags;
+
+	pending_look(slot->major, slot->minor, &queues, &tags);
+	return tags != slot->pending_tags || queues * tags != slot->pending_count;
+}
+
+/* Where the kernel does not count (iostats off) it calls any disk idle; and requests of that time are never counted,
+ * also when it is on again. In this order: on, then idle. */
+uint64_t pending_idle_since(struct tracker_set *set, unsigned int slot)
+{
+	const struct tracker_slot *info = &set->state->slots[slot];
 	char path[128], text[64];
 	uint64_t reads, writes;
 
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/inflight", slot->major, slot->minor);
-	return sysfs_read_text(path, text, sizeof(text)) == 0 &&
-	       sscanf(text, "%lu %lu", &reads, &writes) == 2 && reads == 0 && writes == 0;
+	if (!iostats_are_on(info)) {
+		set->uncounted_ns[slot] = os_monotonic_ns();
+		return UINT64_MAX;
+	}
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/inflight", info->major, info->minor);
+	if (sysfs_read_text(path, text, sizeof(text)) == 0 &&
+	    sscanf(text, "%lu %lu", &reads, &writes) == 2 && reads == 0 && writes == 0)
+		return set->uncounted_ns[slot];
+	return UINT64_MAX;
 }
 
 static void list_blocks(const struct tracker_slot *slot, struct bitmap *map, uint64_t note)
@@ -113,6 +129,7 @@ void pending_take(struct tracker_set *set, unsigned int slot)
 	struct tracker_request *requests = set->pending + info->pending_first;
 	uint64_t *seen = set->pending_seen + info->pending_first;
 	struct bitmap todo = set_todo(set, slot);
+	uint64_t since;
 	bool has_any = false;
 
 	for (uint32_t i = 0; i < info->pending_count; i++) {
@@ -123,11 +140,14 @@ void pending_take(struct tracker_set *set, unsigned int slot)
 		list_blocks(info, &todo, seen[i]);
 	}
 	/* In this order: what was noted before the disk was idle has completed. */
-	if (!has_any || is_capturing(set) || !pending_is_idle(info))
+	if (!has_any || is_capturing(set))
 		return;
+	since = pending_idle_since(set, slot);
 	for (uint32_t i = 0; i < info->pending_count; i++) {
-		if (!seen[i] || !__atomic_compare_exchange_n(&requests[i].note, &seen[i], 0, false,
-							     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		if (!seen[i] || __atomic_load_n(&requests[i].life, __ATOMIC_SEQ_CST) < since)
+			continue;
+		if (!__atomic_compare_exchange_n(&requests[i].note, &seen[i], 0, false,
+						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
 		if (seen[i] == TRACKER_PENDING_UNKNOWN)
 			__atomic_fetch_or(&info->suspect, TRACKER_SUSPECT_MISSED, __ATOMIC_SEQ_CST);

@@ -154,12 +154,27 @@ int pins_commit(const char *pin_folder, struct fault *fault)
 	return r;
 }
 
+/* A set that cannot be opened does not say what it changed. */
+static void put_back(const char *pin_folder)
+{
+	char folder[SET_PATH_MAX];
+	struct tracker_set set;
+
+	if (pins_path(folder, pin_folder, "live", NULL) < 0 ||
+	    set_open(folder, &set, &(enum tracker_broken){0}, NULL) < 0)
+		return;
+	for (unsigned int i = 0; i < set.state->header.slots; i++)
+		iostats_put_back(&set.state->slots[i]);
+	set_close(&set);
+}
+
 int tracker_bpf_remove_pins(const char *pin_folder, struct fault *fault)
 {
 	static const char *const names[] = {"old", "new", "live"};
 
 	if (!exists(pin_folder))
 		return 0;
+	put_back(pin_folder);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		int r = pins_remove_set(pin_folder, names[i], fault);
 

@@ -51,7 +51,10 @@ struct tracker_set {
 	struct tracker_request *pending;
 	struct capture_ring ring;
 	uint64_t *pending_seen; /* by a take, in ordinary memory */
-	uint64_t bytes;		/* of kernel memory, all maps */
+	uint64_t
+		uncounted_ns[TRACKER_SLOTS_MAX]; /* the kernel counted no requests then; 0: never */
+	bool has_said_iostats[TRACKER_SLOTS_MAX];
+	uint64_t bytes; /* of kernel memory, all maps */
 };
 
 /* Why bits of a disk may be missing: tracker_slot.broken. Tracking that was broken takes the replica's id
@@ -106,8 +109,19 @@ void pending_plan(struct tracker_slot *slots, unsigned int count, uint64_t *ret_
 void pending_take(struct tracker_set *set, unsigned int slot);
 /* Sets the dirty bits of a note, or makes the disk suspect where it has no address. */
 void pending_mark(struct tracker_set *set, unsigned int slot, uint64_t note);
-/* No read and no write is with the driver at this moment. */
-bool pending_is_idle(const struct tracker_slot *slot);
+/* Of the requests that were allocated at this time (monotonic) or later, none was with the driver at the moment of
+ * the call. UINT64_MAX: there were some, or it cannot be told. */
+uint64_t pending_idle_since(struct tracker_set *set, unsigned int slot);
+/* Could a request have had no note because the disk has other queues now than when the set was made? */
+bool pending_has_outgrown(const struct tracker_slot *slot);
+
+/* --- tracker_iostats.c: does the kernel count requests? ---------------------------------------------- */
+
+bool iostats_are_on(const struct tracker_slot *slot);
+/* Switches them on where they are off. False: it cannot. */
+bool iostats_look(struct tracker_set *set, unsigned int slot);
+/* As they were before the disk was tracked. */
+void iostats_put_back(const struct tracker_slot *slot);
 
 /* --- tracker_load.c: a new set ------------------------------------------------------------------- */
 

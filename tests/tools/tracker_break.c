@@ -2,7 +2,8 @@
 /*
  * Changes what a set of pins says of itself, as another version or a fault would have left it.
  *
- * Usage: tracker_break SET_FOLDER programs-hash|layout|boot-id|lookup
+ * Usage: tracker_break SET_FOLDER programs-hash|layout|boot-id|lookup|tags
+ *   tags    as if the disks had had one tag when tracking began
  *   lookup  empties the programs' table of disks: they run, and mark nothing
  */
 #include <err.h>
@@ -38,6 +39,9 @@ int main(int argc, char **argv)
 		state->header.boot_id[0]++;
 	else if (strcmp(argv[2], "lookup") == 0)
 		memset(state->devices, 0, sizeof(state->devices));
+	else if (strcmp(argv[2], "tags") == 0)
+		for (unsigned int i = 0; i < state->header.slots; i++)
+			state->slots[i].pending_tags = state->slots[i].pending_count = 1;
 	else
 		errx(2, "no such thing to break: %s", argv[2]);
 	return 0;
