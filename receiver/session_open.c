@@ -163,22 +163,6 @@ void session_close_disks(struct session *session)
 	session->replica = NULL;
 }
 
-/* Records are as fine as sectors. An agent that hears nothing of a stream stays with passes. */
-static bool can_stream(struct session *session)
-{
-	for (unsigned int i = 0; i < session->disk_count; i++) {
-		const struct replica_disk *disk = session_disk(session, i);
-
-		if (target_info(disk->target)->block_bytes > WIRE_SECTOR) {
-			log_warning("%s: no stream and no checkpoints, since the target of disk %u "
-				    "takes no single sectors",
-				    session->machine->name, disk->slot);
-			return false;
-		}
-	}
-	return true;
-}
-
 static int say_stream(struct session *session, struct fault *fault)
 {
 	struct journal_place end;
@@ -223,7 +207,7 @@ int session_welcome(struct session *session, struct fault *fault)
 		error = frame_send(session->link, WIRE_DISK_READY, &ready, sizeof(ready), NULL, 0,
 				   fault);
 	}
-	if (!error && can_stream(session))
+	if (!error)
 		error = say_stream(session, fault);
 	return error;
 }

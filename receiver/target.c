@@ -212,6 +212,10 @@ int target_open(const char *uri, const char *storage_folder, const char *name, u
 	error = open_variant(uri, storage_folder, name, size_bytes, &target, fault);
 	if (error)
 		return error;
+	if (target->info.block_bytes > WIRE_SECTOR)
+		error = target_blocks_open(target, &target, fault);
+	if (error)
+		return error;
 	if (target->info.channels_max == 1)
 		return target_single_open(target, ret_target, fault);
 	*ret_target = target;

@@ -25,7 +25,7 @@ struct target_channel;
 
 struct target_info {
 	uint64_t size_bytes;
-	uint32_t block_bytes; /* offsets and lengths must be multiples of it (1, 512, 4096) */
+	uint32_t block_bytes; /* offsets and lengths must be multiples of it (1 or 512) */
 	bool can_flush;	      /* false: written data is only as durable as the server's replies */
 	bool can_zero;	      /* zeroes travel as a request, not as data */
 	bool is_known_zero; /* every byte was zero when it was opened: new sparse file, or all hole */

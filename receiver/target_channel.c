@@ -83,9 +83,9 @@ static void run_ended(struct target_channel *channel)
 	}
 }
 
-/* Moves the requests and runs what has ended. The ops are not called on a broken channel: all its
+/* The ops are not called on a broken channel: all its
  * requests have ended. */
-static int progress(struct target_channel *channel, uint64_t deadline_ns)
+int target_channel_move(struct target_channel *channel, uint64_t deadline_ns)
 {
 	int error = 0;
 
@@ -116,7 +116,7 @@ static int check_usable(const struct target_channel *channel)
 static int wait_for_room(struct target_channel *channel)
 {
 	while (!channel->unused) {
-		int error = progress(channel, os_monotonic_ns() + TARGET_STALL_NS);
+		int error = target_channel_move(channel, os_monotonic_ns() + TARGET_STALL_NS);
 
 		if (error == -ETIMEDOUT && !channel->broken) {
 			channel->broken = ETIMEDOUT;
@@ -202,7 +202,7 @@ int target_channel_read(struct target_channel *channel, void *data, uint64_t off
 
 int target_channel_poll(struct target_channel *channel)
 {
-	int error = progress(channel, 0);
+	int error = target_channel_move(channel, 0);
 
 	return error == -ETIMEDOUT && !channel->broken ? 0 : error;
 }
@@ -212,7 +212,7 @@ int target_channel_drain(struct target_channel *channel, uint64_t timeout_ns)
 	uint64_t deadline_ns = os_monotonic_ns() + timeout_ns;
 
 	while (channel->under_way > 0 || channel->ended_first) {
-		int error = progress(channel, deadline_ns);
+		int error = target_channel_move(channel, deadline_ns);
 
 		if (error)
 			return error;

@@ -92,6 +92,9 @@ void target_channel_init(struct target_channel *channel, struct target *target);
 /* Sets what target_channel_error says: the target's text, then this. */
 void target_channel_say(struct target_channel *channel, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Runs what has ended, or else waits until something has, or deadline_ns (-ETIMEDOUT). -errno when it is broken: then
+ * all of its requests have ended. */
+int target_channel_move(struct target_channel *channel, uint64_t deadline_ns);
 const char *target_request_name(enum target_request_kind kind);
 /* TARGET_DATA_PIECE_BYTES of zeroes, never written to. */
 extern const unsigned char target_zeroes[];
@@ -111,6 +114,8 @@ int target_auto_open(const char *storage_folder, const char *name, uint64_t size
 		     struct target **ret_target, struct fault *fault);
 /* target_single.c: the same target, for several channels. Takes inner, also when it fails. */
 int target_single_open(struct target *inner, struct target **ret_target, struct fault *fault);
+/* target_blocks.c: the same target, for single sectors. Takes inner, also when it fails. */
+int target_blocks_open(struct target *inner, struct target **ret_target, struct fault *fault);
 int target_auto_forget(const char *storage_folder, const char *name, bool remove_data,
 		       struct fault *fault);
 /* The server has writes that it may still execute, and nobody is left to hear of their end. */
