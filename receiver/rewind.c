@@ -25,14 +25,7 @@ static int find(struct replica *replica, const char *when, struct history_point 
 {
 	int error = history_find(replica_history(replica), when, ret_point, fault);
 
-	if (!error && (ret_point->flags & HISTORY_MIXED))
-		error = fault_set(
-			fault, FAULT_STOP, EINVAL,
-			"#%llu is how the replica was before a rollback: a mix of moments, "
-			"nothing to start a machine from; 'blkferry rollback --undo' goes "
-			"back to it",
-			(unsigned long long)ret_point->number);
-	return error;
+	return error ? error : rewind_check_point(ret_point, fault);
 }
 
 /* One of an earlier time gives its name up. */
@@ -65,6 +58,17 @@ int rewind_find(struct machines *machines, struct machine *machine, const char *
 	if (!error)
 		*ret_number = point.number;
 	return error;
+}
+
+int rewind_check_point(const struct history_point *point, struct fault *fault)
+{
+	if (!(point->flags & HISTORY_MIXED))
+		return 0;
+	return fault_set(fault, FAULT_STOP, EINVAL,
+			 "#%llu is how the replica was before a rollback: a mix of moments, "
+			 "nothing to start a machine from; 'blkferry rollback --undo' goes "
+			 "back to it",
+			 (unsigned long long)point->number);
 }
 
 /* The lock is held. */

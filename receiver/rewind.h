@@ -9,6 +9,7 @@
 #ifndef BLKFERRY_RECEIVER_REWIND_H
 #define BLKFERRY_RECEIVER_REWIND_H
 
+#include "receiver/history.h"
 #include "receiver/machine.h"
 
 /* Labels that a person cannot give: one of them would be taken off, or its checkpoint dropped. */
@@ -25,6 +26,8 @@ int rewind_follow(struct machines *machines, struct machine *machine, struct fau
 /* For `cutover --at`: which checkpoint that is, and whether it can be gone back to. */
 int rewind_find(struct machines *machines, struct machine *machine, const char *when,
 		uint64_t *ret_number, struct fault *fault);
+/* I8: may a machine be started from this checkpoint? Fault STOP. */
+int rewind_check_point(const struct history_point *point, struct fault *fault);
 /* A cutover is completed, its start-command due: the checkpoint that it asked for, if it did. Once. */
 int rewind_before_start(struct machines *machines, struct machine *machine, struct fault *fault);
 

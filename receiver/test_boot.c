@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/os_clock.h"
 #include "common/os_file.h"
+#include "receiver/rewind.h"
 #include "receiver/view.h"
 
 #define LOOK_NS	       (200 * NS_PER_MS)
@@ -195,12 +196,9 @@ static int prepare(struct machines *machines, struct test_boot *test, struct fau
 	if (error)
 		return error;
 	test->result.point = *view_point(test->view);
-	/* I8 */
-	if (test->result.point.flags & HISTORY_MIXED)
-		return fault_set(fault, FAULT_STOP, EINVAL,
-				 "#%" PRIu64 " is how the replica was before a rollback: a mix of "
-				 "moments, nothing to start a machine from",
-				 test->result.point.number);
+	error = rewind_check_point(&test->result.point, fault);
+	if (error)
+		return error;
 	snprintf(test->folder, sizeof(test->folder), "%s/test-boot.XXXXXX", storage);
 	if (!mkdtemp(test->folder)) {
 		error = errno;
