@@ -27,6 +27,7 @@
 
 #include "common/bitmap.h"
 #include "common/os_file.h"
+#include "common/os_io.h"
 #include "common/os_thread.h"
 #include "common/wire.h"
 
@@ -79,12 +80,12 @@ static uint32_t header_checksum(const struct have_header *header)
 /* Writes the header and makes it durable, together with all that was written before. */
 static int write_header(int fd, struct have_header *header)
 {
-	ssize_t got;
+	int error;
 
 	header->checksum = header_checksum(header);
-	got = pwrite(fd, header, sizeof(*header), 0);
-	if (got != (ssize_t)sizeof(*header))
-		return got < 0 ? -errno : -EIO;
+	error = os_pwrite_all(fd, header, sizeof(*header), 0);
+	if (error)
+		return error;
 	return fdatasync(fd) < 0 ? -errno : 0;
 }
 

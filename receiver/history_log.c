@@ -14,6 +14,7 @@
 
 #include "common/log.h"
 #include "common/os_file.h"
+#include "common/os_io.h"
 #include "receiver/history_internal.h"
 #include "receiver/history_record.h"
 
@@ -121,7 +122,6 @@ int history_log_append(struct history *history, const struct history_entry *entr
 {
 	size_t size = count * sizeof(*entries);
 	struct history_entry *sealed;
-	ssize_t put;
 	int error;
 
 	error = make_room(history, entries, count, fault);
@@ -133,11 +133,11 @@ int history_log_append(struct history *history, const struct history_entry *entr
 	memcpy(sealed, entries, size);
 	for (unsigned int i = 0; i < count; i++)
 		history_entry_seal(&sealed[i], history->id);
-	put = pwrite(history->log_fd, sealed, size,
-		     (off_t)(sizeof(struct history_log) + history->log_used * sizeof(*entries)));
+	error = os_pwrite_all(history->log_fd, sealed, size,
+			      sizeof(struct history_log) + history->log_used * sizeof(*entries));
 	free(sealed);
-	if (put != (ssize_t)size)
-		return history_failed(history, put < 0 ? -errno : -ENOSPC, fault);
+	if (error)
+		return history_failed(history, error, fault);
 	if (fdatasync(history->log_fd) < 0)
 		return take_back(history, -errno, fault);
 	history->log_used += count;

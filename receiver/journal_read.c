@@ -183,17 +183,17 @@ int journal_applied_load(struct journal *journal, struct fault *fault)
 static int write_slot(struct journal *journal, const struct journal_end *end)
 {
 	struct journal_slot slot;
-	ssize_t put;
+	int error;
 
 	journal_slot_make(&slot, journal->id, end->sequence);
 	slot.stream = end->place.stream;
 	slot.batch = end->place.batch;
 	slot.position = end->place.position;
 	journal_slot_seal(&slot);
-	put = pwrite(journal->applied_fd, &slot, sizeof(slot),
-		     (off_t)journal->applied_slot * JOURNAL_SLOT_BYTES);
-	if (put != sizeof(slot))
-		return put < 0 ? -errno : -EIO;
+	error = os_pwrite_all(journal->applied_fd, &slot, sizeof(slot),
+			      (uint64_t)journal->applied_slot * JOURNAL_SLOT_BYTES);
+	if (error)
+		return error;
 	if (fdatasync(journal->applied_fd) < 0)
 		return -errno;
 	journal->applied_slot = (journal->applied_slot + 1) % SLOTS;
