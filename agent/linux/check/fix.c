@@ -7,10 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "agent/linux/check/initramfs.h"
-#include "common/os_file.h"
 
 #define FILE_MODE 0644
 
@@ -25,14 +23,6 @@ static int fail(struct fault *fault, const char *path, int error)
 {
 	return fault_set(fault, FAULT_STOP, -error,
 			 "%s: %s; 'check --undo' takes back what was done", path, strerror(-error));
-}
-
-static void text_digest(const char *text, char ret_digest[KEEP_DIGEST_MAX])
-{
-	XXH128_hash_t hash = XXH3_128bits(text, strlen(text));
-
-	snprintf(ret_digest, KEEP_DIGEST_MAX, "%016llx%016llx", (unsigned long long)hash.high64,
-		 (unsigned long long)hash.low64);
 }
 
 /* Notes the folders that are missing for a file, the outermost first: they are undone the other way round. */
@@ -62,7 +52,7 @@ static int prepare(struct fixing *fixing, const struct plan_item *item, struct f
 		return error;
 	switch (item->kind) {
 	case PLAN_WRITE:
-		text_digest(item->text, digest);
+		keep_digest_text(item->text, digest);
 		break;
 	case PLAN_COPY:
 		error = root_outside(&fixing->context->root, item->from, from, sizeof(from));
@@ -89,22 +79,12 @@ static int prepare_image(struct fixing *fixing, const struct kernel *kernel, str
 	return error;
 }
 
-static int make_folder_of(const char *outside)
-{
-	char folder[PATH_MAX];
-
-	snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(outside, '/') - outside), outside);
-	return os_folder_make(folder, 0755);
-}
-
 static int replace(struct fixing *fixing, const struct plan_item *item, struct fault *fault)
 {
 	const struct check_root *root = &fixing->context->root;
 	char outside[PATH_MAX], from[PATH_MAX];
 	int error = root_outside(root, item->path, outside, sizeof(outside));
 
-	if (!error && item->kind != PLAN_REMOVE)
-		error = make_folder_of(outside);
 	if (error)
 		return fail(fault, item->path, error);
 	switch (item->kind) {

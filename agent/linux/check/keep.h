@@ -63,10 +63,12 @@ int keep_undo(struct keep *keep, keep_tell_fn *tell, void *context, struct fault
 
 /* The digest of a file outside; "" when there is none. 0 or -errno. */
 int keep_digest(const char *path, char ret_digest[KEEP_DIGEST_MAX]);
+/* The same of a file that holds this text. */
+void keep_digest_text(const char *text, char ret_digest[KEEP_DIGEST_MAX]);
 /* Copies a file with its mode, owner, times and extended attributes over another, atomically and durably. */
 int keep_copy(const char *from, const char *to);
 /* Replaces a file by text or (text NULL) by the content of from. Mode, owner and attributes are those of the
- * file that was there; else that mode. Atomic and durable. */
+ * file that was there; else that mode. Atomic and durable. Its folder is made if there is none. */
 int keep_replace(const char *path, const char *text, const char *from, unsigned int mode);
 
 #endif

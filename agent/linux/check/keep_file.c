@@ -15,10 +15,22 @@
 #include "common/os_file.h"
 #include "common/os_io.h"
 
-#define COPY_STEP  65536
-#define XATTRS_MAX 65536
+#define COPY_STEP   65536
+#define XATTRS_MAX  65536
+#define FOLDER_MODE 0755
 #define COPY_SPARES                                                                                \
 	"/.blkferry-XXXXXX" /* a dot: no tool reads such files in a folder of settings */
+
+static void format_digest(XXH128_hash_t hash, char ret_digest[KEEP_DIGEST_MAX])
+{
+	snprintf(ret_digest, KEEP_DIGEST_MAX, "%016llx%016llx", (unsigned long long)hash.high64,
+		 (unsigned long long)hash.low64);
+}
+
+void keep_digest_text(const char *text, char ret_digest[KEEP_DIGEST_MAX])
+{
+	format_digest(XXH3_128bits(text, strlen(text)), ret_digest);
+}
 
 int keep_digest(const char *path, char ret_digest[KEEP_DIGEST_MAX])
 {
@@ -45,8 +57,7 @@ int keep_digest(const char *path, char ret_digest[KEEP_DIGEST_MAX])
 	XXH3_freeState(state);
 	close(fd);
 	if (got == 0)
-		snprintf(ret_digest, KEEP_DIGEST_MAX, "%016llx%016llx",
-			 (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+		format_digest(hash, ret_digest);
 	return (int)got;
 }
 
@@ -152,6 +163,18 @@ int keep_copy(const char *from, const char *to)
 	return finish(out, error, temporary, to, folder);
 }
 
+static int make_folder_of(const char *path)
+{
+	char folder[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+
+	if (!slash || slash == path)
+		return 0;
+	if (snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	return os_folder_make(folder, FOLDER_MODE);
+}
+
 int keep_replace(const char *path, const char *text, const char *from, unsigned int mode)
 {
 	struct stat status = {.st_mode = mode, .st_uid = geteuid(), .st_gid = getegid()};
@@ -163,7 +186,9 @@ int keep_replace(const char *path, const char *text, const char *from, unsigned 
 		if (in < 0)
 			return -errno;
 	}
-	error = open_temporary(path, folder, temporary, &out);
+	error = make_folder_of(path);
+	if (!error)
+		error = open_temporary(path, folder, temporary, &out);
 	if (error) {
 		if (in >= 0)
 			close(in);

@@ -47,6 +47,7 @@ void netconf_netplan(const char *text, nic_name_fn *tell, void *context);
 /* Gives the card with that address that name: a rule rather than a .link file, since a rule also renames a
  * card that the initramfs has named already, and every udev has it. DRIVERS: only cards, not the VLANs on
  * them, which have their address, too. */
+#define NETCONF_RULES_PATH "/etc/udev/rules.d/70-blkferry-net.rules" /* where ours are */
 #define NETCONF_RULE                                                                               \
 	"SUBSYSTEM==\"net\", ACTION==\"add\", DRIVERS==\"?*\", ATTR{address}==\"%s\", "            \
 	"ATTR{type}==\"1\", NAME=\"%s\"\n"

@@ -9,8 +9,6 @@
 #include "agent/linux/check/netconf.h"
 #include "agent/linux/check/plan.h"
 
-#define NET_RULES "/etc/udev/rules.d/70-blkferry-net.rules"
-
 static bool is_bound_in(struct check_context *context, const char *folder, const char *end,
 			const struct nic *nic,
 			bool (*binds)(const char *text, const char *mac, const char *name))
@@ -42,12 +40,12 @@ static bool is_bound(struct check_context *context, const struct nic *nic)
 
 static bool plan_rule(struct check_context *context, const struct nic *nic)
 {
-	char *text = plan_read(context, NET_RULES), *longer = NULL;
+	char *text = plan_read(context, NETCONF_RULES_PATH), *longer = NULL;
 
 	if (asprintf(&longer, "%s" NETCONF_RULE, text ? text : "", nic->mac, nic->name) < 0)
 		longer = NULL;
 	free(text);
-	return plan_write(context, NET_RULES, longer);
+	return plan_write(context, NETCONF_RULES_PATH, longer);
 }
 
 /* Would the target's kernel or udev give the card this very name by itself? */

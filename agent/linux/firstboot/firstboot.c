@@ -9,12 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <xxhash.h>
-
 #include "agent/linux/firstboot/managers.h"
 #include "common/os_file.h"
-
-#define NET_RULES "/etc/udev/rules.d/70-blkferry-net.rules"
 
 static int fail(struct fault *fault, const char *what, int error)
 {
@@ -22,11 +18,11 @@ static int fail(struct fault *fault, const char *what, int error)
 }
 
 /* What the firmware says the machine is. It changes with the hypervisor, and with the machine's UUID. */
-static int read_hardware(const struct check_root *root, char ret_hardware[40], struct fault *fault)
+static int read_hardware(const struct check_root *root, char ret_hardware[KEEP_DIGEST_MAX],
+			 struct fault *fault)
 {
 	static const char *const names[] = {"sys_vendor", "product_name", "product_uuid"};
 	char text[600] = "", path[80];
-	XXH128_hash_t hash;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		size_t used = strlen(text);
@@ -41,9 +37,7 @@ static int read_hardware(const struct check_root *root, char ret_hardware[40], s
 				path);
 		strcat(text, "\n");
 	}
-	hash = XXH3_128bits(text, strlen(text));
-	snprintf(ret_hardware, 40, "%016llx%016llx", (unsigned long long)hash.high64,
-		 (unsigned long long)hash.low64);
+	keep_digest_text(text, ret_hardware);
 	return 0;
 }
 
@@ -103,7 +97,7 @@ int firstboot_arm(const struct check_root *root, const char *state, const char *
 		  keep_tell_fn *tell, void *context, struct fault *fault)
 {
 	struct nicmap mapping;
-	char hardware[40], path[PATH_MAX], *text = NULL;
+	char hardware[KEEP_DIGEST_MAX], path[PATH_MAX], *text = NULL;
 	int error = nicmap_read(plan, &mapping, fault);
 
 	if (error)
@@ -140,8 +134,7 @@ int firstboot_arm(const struct check_root *root, const char *state, const char *
 static int put(const struct check_root *root, struct keep *keep, const char *path, const char *text,
 	       unsigned int mode, struct fault *fault)
 {
-	char real[PATH_MAX], outside[PATH_MAX], folder[PATH_MAX], digest[KEEP_DIGEST_MAX];
-	XXH128_hash_t hash = XXH3_128bits(text, strlen(text));
+	char real[PATH_MAX], outside[PATH_MAX], digest[KEEP_DIGEST_MAX];
 	int error = root_resolve_new(root, path, real, sizeof(real));
 
 	if (error == -ENOENT)
@@ -150,19 +143,15 @@ static int put(const struct check_root *root, struct keep *keep, const char *pat
 		error = root_outside(root, real, outside, sizeof(outside));
 	if (error)
 		return fail(fault, path, error);
-	snprintf(digest, sizeof(digest), "%016llx%016llx", (unsigned long long)hash.high64,
-		 (unsigned long long)hash.low64);
 	error = keep_add(keep, real, false, fault);
 	if (!error) {
+		keep_digest_text(text, digest);
 		keep_note(keep, real, digest);
 		error = keep_store(keep, fault);
 	}
 	if (error)
 		return error;
-	snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(outside, '/') - outside), outside);
-	error = os_folder_make(folder, 0755);
-	if (!error)
-		error = keep_replace(outside, text, NULL, mode);
+	error = keep_replace(outside, text, NULL, mode);
 	return error ? fail(fault, path, error) : 0;
 }
 
@@ -170,8 +159,8 @@ static int put(const struct check_root *root, struct keep *keep, const char *pat
 static int bind_name(const struct check_root *root, struct keep *keep, const struct nicmap_nic *nic,
 		     struct fault *fault)
 {
-	const char *mac = nic->mac[0] ? nic->mac : nic->source_mac;
-	char *old = root_read(root, NET_RULES), *text = NULL;
+	const char *mac = nicmap_target_mac(nic);
+	char *old = root_read(root, NETCONF_RULES_PATH), *text = NULL;
 	const char *at = old ? old : "";
 	struct span line;
 	size_t size;
@@ -181,7 +170,7 @@ static int bind_name(const struct check_root *root, struct keep *keep, const str
 
 	if (!out) {
 		free(old);
-		return fail(fault, NET_RULES, -ENOMEM);
+		return fail(fault, NETCONF_RULES_PATH, -ENOMEM);
 	}
 	snprintf(name, sizeof(name), "NAME=\"%s\"", nic->name);
 	while (text_line(&at, &line))
@@ -191,9 +180,9 @@ static int bind_name(const struct check_root *root, struct keep *keep, const str
 	fprintf(out, NETCONF_RULE, mac, nic->name);
 	error = fclose(out) != 0 ? -ENOMEM : 0;
 	if (error)
-		fail(fault, NET_RULES, error);
+		fail(fault, NETCONF_RULES_PATH, error);
 	else
-		error = put(root, keep, NET_RULES, text, 0644, fault);
+		error = put(root, keep, NETCONF_RULES_PATH, text, 0644, fault);
 	free(text);
 	free(old);
 	return error;
@@ -231,7 +220,7 @@ static bool has_card(const struct check_root *root, const struct nicmap_nic *nic
 	unsigned int count = nics_find(root, nics);
 
 	for (unsigned int i = 0; i < count; i++)
-		if (!strcmp(nics[i].mac, nic->mac[0] ? nic->mac : nic->source_mac))
+		if (!strcmp(nics[i].mac, nicmap_target_mac(nic)))
 			return true;
 	return false;
 }
@@ -250,7 +239,7 @@ static int apply(const struct check_root *root, const struct nicmap *mapping, st
 				"there is no network card %s, which was to be %s; give it "
 				"that address, or correct STATE/first-boot.ini; it is tried "
 				"again at the next start",
-				nic->mac[0] ? nic->mac : nic->source_mac, nic->name);
+				nicmap_target_mac(nic), nic->name);
 		error = bind_name(root, keep, nic, fault);
 		if (!error)
 			tell(context, nic->name, "bound to its card");
@@ -288,7 +277,7 @@ static void rename_cards(const struct check_root *root, keep_tell_fn *tell, void
 int firstboot_apply(const struct check_root *root, const char *state, keep_tell_fn *tell,
 		    void *context, struct fault *fault)
 {
-	char path[PATH_MAX], done[PATH_MAX], hardware[40];
+	char path[PATH_MAX], done[PATH_MAX], hardware[KEEP_DIGEST_MAX];
 	struct nicmap mapping;
 	struct keep keep;
 	int error = state_path(root, state, "first-boot.ini", path, fault);

@@ -31,6 +31,11 @@ bool address_is_v6(const char *address)
 	return strchr(address, ':') != NULL;
 }
 
+const char *nicmap_target_mac(const struct nicmap_nic *nic)
+{
+	return nic->mac[0] ? nic->mac : nic->source_mac;
+}
+
 bool nicmap_sets_addresses(const struct nicmap_nic *nic)
 {
 	return nic->is_dhcp || nic->addresses.count > 0;
@@ -163,9 +168,7 @@ static int check(const char *path, const struct nicmap *mapping, struct fault *f
 				"%s: [nic %s] has gateways, dns or search without addresses", path,
 				nic->source_mac);
 		for (unsigned int j = 0; j < i; j++)
-			if (!strcmp(nic->mac[0] ? nic->mac : nic->source_mac,
-				    mapping->nics[j].mac[0] ? mapping->nics[j].mac
-							    : mapping->nics[j].source_mac))
+			if (!strcmp(nicmap_target_mac(nic), nicmap_target_mac(&mapping->nics[j])))
 				return fault_set(
 					fault, FAULT_STOP, EINVAL,
 					"%s: [nic %s] and [nic %s] are the same card on the "

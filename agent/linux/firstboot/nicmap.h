@@ -58,6 +58,8 @@ void nicmap_fini(struct nicmap *mapping);
 /* The text that nicmap_read reads; the caller frees. NULL: no memory. */
 char *nicmap_write(const struct nicmap *mapping);
 
+/* The address of the card on the target. */
+const char *nicmap_target_mac(const struct nicmap_nic *nic);
 bool address_is_v6(const char *address);
 /* Has this nic anything but a name and a MAC address? */
 bool nicmap_sets_addresses(const struct nicmap_nic *nic);
