@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "common/os_clock.h"
 
@@ -166,5 +167,15 @@ char *units_format_duration(uint64_t ns, char *text, unsigned int size)
 	else
 		snprintf(text, size, "%" PRIu64 " d %" PRIu64 " h", seconds / 86400,
 			 seconds % 86400 / 3600);
+	return text;
+}
+
+char *units_format_time(uint64_t since_1970_ns, char *text, unsigned int size)
+{
+	time_t seconds = (time_t)(since_1970_ns / NS_PER_S);
+	struct tm local;
+
+	if (!localtime_r(&seconds, &local) || strftime(text, size, "%F %T", &local) == 0)
+		snprintf(text, size, "?");
 	return text;
 }

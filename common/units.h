@@ -19,5 +19,7 @@ int units_parse_duration(const char *text, uint64_t *ret_ns);
 char *units_format_bytes(uint64_t bytes, char *text, unsigned int size);
 /* "850 ms", "12.4 s", "3 min 20 s", "2 h 5 min". */
 char *units_format_duration(uint64_t ns, char *text, unsigned int size);
+/* "2026-11-21 14:03:07", here. */
+char *units_format_time(uint64_t since_1970_ns, char *text, unsigned int size);
 
 #endif

@@ -2,6 +2,7 @@
 /* The control socket's commands about checkpoints: points, checkpoint, rollback. */
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -92,27 +93,18 @@ void control_points(struct control_client *client, struct machine *machine)
 static int await_point(struct session *session, uint64_t number, struct history_point *ret_point,
 		       struct fault *fault)
 {
+	struct replica *replica = session_replica(session);
 	uint64_t deadline_ns = os_monotonic_ns() + CONFIRM_NS;
 	bool is_over = false;
+	char name[24];
 
+	snprintf(name, sizeof(name), "#%llu", (unsigned long long)number);
 	while (!is_over && os_monotonic_ns() < deadline_ns) {
-		struct history_point *points = NULL;
-		unsigned int count = 0;
-		bool is_there = false;
-
 		/* What came before the end may be on its way through the journal. */
 		is_over = session_has_failed(session);
 		if (is_over)
-			(void)replica_drain(session_replica(session), CONFIRM_NS, NULL);
-		if (history_list(replica_history(session_replica(session)), &points, &count))
-			break;
-		for (unsigned int i = count; i-- > 0 && !is_there;) {
-			is_there = points[i].number == number;
-			if (is_there)
-				*ret_point = points[i];
-		}
-		free(points);
-		if (is_there)
+			(void)replica_drain(replica, CONFIRM_NS, NULL);
+		if (!history_find(replica_history(replica), name, ret_point, NULL))
 			return 0;
 		os_sleep_ns(LOOK_NS);
 	}

@@ -10,15 +10,6 @@
 #include "common/units.h"
 #include "receiver/history_internal.h"
 
-static void format_time(uint64_t time_ns, char *text, size_t size)
-{
-	time_t seconds = (time_t)(time_ns / NS_PER_S);
-	struct tm parts;
-
-	if (!localtime_r(&seconds, &parts) || strftime(text, size, "%F %T", &parts) == 0)
-		snprintf(text, size, "?");
-}
-
 /* The whole of that second counts: what was made in it is not after it. */
 static int parse_time(const char *text, uint64_t now_ns, uint64_t *ret_time_ns)
 {
@@ -56,9 +47,9 @@ static int set_none(const char *text, const struct history_point *before,
 	char older[32], newer[32];
 
 	if (before)
-		format_time(before->time_ns, older, sizeof(older));
+		units_format_time(before->time_ns, older, sizeof(older));
 	if (after)
-		format_time(after->time_ns, newer, sizeof(newer));
+		units_format_time(after->time_ns, newer, sizeof(newer));
 	if (before && after)
 		return fault_set(fault, FAULT_STOP, ENOENT,
 				 "there is no checkpoint \"%s\"; the nearest are #%llu of %s and "

@@ -11,6 +11,7 @@
  *   history_file.c    closed files and their indexes
  *   history_thin.c, history_merge.c   retention
  *   history_reader.c  reading a checkpoint
+ *   history_record.c  what stands in the files: made, and checked; no I/O
  *
  * Locks, in this order: merge_lock (one merge at a time), change_lock (who changes the points or replaces files; held over I/O), append_lock
  * (who writes to the open part; held over I/O), lock (everything in memory; never held over I/O, page faults

@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/os_clock.h"
 #include "common/units.h"
@@ -44,15 +43,12 @@ const char *bytes_of(const json_t *object, const char *key)
 void cli_format_point(const json_t *point, char *ret_text, size_t size)
 {
 	uint64_t time_ns = number_of(point, "time_ns");
-	time_t seconds = (time_t)(time_ns / 1000000000u);
 	const char *label = text_of(point, "label");
-	char when[32] = "?";
-	struct tm local;
+	char when[32];
 
-	if (localtime_r(&seconds, &local))
-		strftime(when, sizeof(when), "%F %T", &local);
 	snprintf(ret_text, size, "#%llu of %s.%03u%s%s%s",
-		 (unsigned long long)number_of(point, "number"), when,
+		 (unsigned long long)number_of(point, "number"),
+		 units_format_time(time_ns, when, sizeof(when)),
 		 (unsigned int)(time_ns / 1000000u % 1000u), label[0] ? ", " : "", label,
 		 is_true(point, "frozen") ? ", frozen" : "");
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -168,6 +169,18 @@ static void what_is_written_is_cut_at_the_buffer(void **state)
 	assert_string_equal(units_format_bytes(12897485, text, sizeof(text)), "12.");
 }
 
+static void times_are_formatted(void **state)
+{
+	char text[32];
+
+	(void)state;
+	setenv("TZ", "UTC", 1);
+	tzset();
+	assert_string_equal(units_format_time(1795269787 * NS_PER_S + 999, text, sizeof(text)),
+			    "2026-11-21 14:03:07");
+	assert_string_equal(units_format_time(0, text, 5), "?");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +192,7 @@ int main(void)
 		cmocka_unit_test(sizes_are_written_without_odd_edges),
 		cmocka_unit_test(durations_are_written_without_odd_edges),
 		cmocka_unit_test(what_is_written_is_cut_at_the_buffer),
+		cmocka_unit_test(times_are_formatted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
