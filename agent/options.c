@@ -67,12 +67,25 @@ static int check_values(const char *path, const struct agent_options *options, s
 	return fault_prefix(fault, "%s: receiver", path);
 }
 
-/* The ring's size is a power of two. Unless it is named, it is a quarter of the ceiling; it never is more than
- * half of it. */
+/* What the agent needs besides the ring, bitmaps of large disks aside. */
+#define RING_LEAVES (64 * MIB)
+
+/* As much as can be had: the ring's room is the time that a busy guest, or a link that stalls, has before there
+ * is a gap. A quarter of a low ceiling, half of a high one. */
+static uint64_t usual_ring(uint64_t memory_bytes)
+{
+	uint64_t rest = memory_bytes > RING_LEAVES ? memory_bytes - RING_LEAVES : 0;
+	uint64_t most = rest < memory_bytes / 2 ? rest : memory_bytes / 2;
+
+	return most > memory_bytes / 4 ? most : memory_bytes / 4;
+}
+
+/* The ring's size is a power of two, and at most half of the ceiling. */
 static void choose_ring(struct agent_options *options)
 {
-	uint64_t most = options->memory_bytes / (options->ring_bytes ? 2 : 4);
-	uint64_t wanted = options->ring_bytes ? options->ring_bytes : most;
+	uint64_t most = options->memory_bytes / 2;
+	uint64_t wanted = options->ring_bytes ? options->ring_bytes
+					      : usual_ring(options->memory_bytes);
 	uint64_t ring_bytes = OPTIONS_RING_LEAST;
 	char text[2][32];
 

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/effort.h"
 #include "common/digest.h"
 #include "common/frame.h"
+#include "common/os_clock.h"
 #include "common/os_thread.h"
 
 #define THREADS_MAX 4
@@ -20,7 +22,10 @@ struct slot {
 	struct stream_buffer buffer;
 	uint8_t *frame, *packed; /* HEAD_BYTES + raw_max each */
 	enum { SLOT_FREE = 1, SLOT_FILLING, SLOT_READY, SLOT_TAKEN } state;
-	uint64_t turn; /* SLOT_READY: its place in the order */
+	uint64_t turn;	 /* SLOT_READY: its place in the order */
+	bool is_pressed; /* SLOT_TAKEN: when it was taken, others were ready as well */
+	enum effort_choice effort;
+	uint64_t took_ns;
 };
 
 struct stream_sender {
@@ -30,11 +35,20 @@ struct stream_sender {
 
 	struct os_mutex lock; /* what follows, and the slots' states */
 	struct os_cond changed;
-	uint64_t turns;	     /* given so far */
-	uint64_t next_taken; /* the turn that is compressed next */
-	uint64_t next_sent;  /* the turn that is sent next */
+	uint64_t turns;	      /* given so far */
+	uint64_t next_taken;  /* the turn that is compressed next */
+	uint64_t next_sent;   /* the turn that is sent next */
+	struct effort effort; /* of those that are pressed */
 	bool is_closing, has_failed;
 };
+
+/* Fewer bytes on the wire are better as long as nobody waits. When batches queue up, what moves more of them is. */
+static void choose_effort(struct stream_sender *sender, struct slot *slot)
+{
+	slot->is_pressed = sender->turns > sender->next_taken;
+	slot->effort = slot->is_pressed ? sender->effort.choice : EFFORT_COMPRESS;
+	slot->took_ns = 0;
+}
 
 /* Under the lock. NULL when there is nothing to take. */
 static struct slot *take_slot(struct stream_sender *sender)
@@ -46,6 +60,7 @@ static struct slot *take_slot(struct stream_sender *sender)
 			continue;
 		slot->state = SLOT_TAKEN;
 		sender->next_taken++;
+		choose_effort(sender, slot);
 		return slot;
 	}
 	return NULL;
@@ -57,11 +72,13 @@ static const uint8_t *pack(struct slot *slot, struct compressor *compressor, siz
 	struct wire_stream *head = &slot->buffer.head;
 	size_t stored = head->raw_bytes;
 	uint8_t *frame = slot->frame;
-	enum compress_codec codec;
+	enum compress_codec codec = COMPRESS_RAW;
+	uint64_t began = os_monotonic_ns();
 
 	head->checksum = digest_checksum(slot->buffer.raw, head->raw_bytes);
-	codec = compressor_run(compressor, slot->buffer.raw, head->raw_bytes,
-			       slot->packed + HEAD_BYTES, head->raw_bytes, &stored);
+	if (slot->effort == EFFORT_COMPRESS)
+		codec = compressor_run(compressor, slot->buffer.raw, head->raw_bytes,
+				       slot->packed + HEAD_BYTES, head->raw_bytes, &stored);
 	if (codec != COMPRESS_RAW)
 		frame = slot->packed;
 	head->codec = (uint16_t)codec;
@@ -69,6 +86,7 @@ static const uint8_t *pack(struct slot *slot, struct compressor *compressor, siz
 	frame_header_init((struct wire_header *)frame, WIRE_STREAM,
 			  (uint32_t)(sizeof(*head) + stored));
 	memcpy(frame + sizeof(struct wire_header), head, sizeof(*head));
+	slot->took_ns = os_monotonic_ns() - began;
 	*ret_size = HEAD_BYTES + stored;
 	return frame;
 }
@@ -78,6 +96,7 @@ static void send_in_turn(struct stream_sender *sender, struct slot *slot, const 
 			 size_t size)
 {
 	struct fault fault = {0};
+	uint64_t began;
 	int error;
 
 	while (sender->next_sent != slot->turn && !sender->has_failed && !sender->is_closing)
@@ -85,7 +104,9 @@ static void send_in_turn(struct stream_sender *sender, struct slot *slot, const 
 	if (sender->has_failed || sender->is_closing)
 		return;
 	os_mutex_unlock(&sender->lock);
+	began = os_monotonic_ns();
 	error = sender->setup.send(sender->setup.context, frame, size, &fault);
+	slot->took_ns += os_monotonic_ns() - began;
 	os_mutex_lock(&sender->lock);
 	if (error && !sender->has_failed) {
 		sender->has_failed = true;
@@ -95,6 +116,8 @@ static void send_in_turn(struct stream_sender *sender, struct slot *slot, const 
 		os_mutex_lock(&sender->lock);
 		return;
 	}
+	if (slot->is_pressed && slot->effort == sender->effort.choice)
+		effort_note(&sender->effort, slot->buffer.head.raw_bytes, slot->took_ns);
 	sender->next_sent++;
 	slot->state = SLOT_FREE;
 	os_cond_broadcast(&sender->changed);
@@ -144,6 +167,7 @@ int stream_sender_new(const struct stream_sender_setup *setup, struct stream_sen
 	if (!sender)
 		return -ENOMEM;
 	sender->setup = *setup;
+	effort_init(&sender->effort);
 	os_mutex_init(&sender->lock);
 	os_cond_init(&sender->changed);
 	for (unsigned int i = 0; i < setup->buffers; i++) {

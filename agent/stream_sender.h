@@ -4,7 +4,7 @@
  * time but send them one after another, each when its turn has come.
  *
  *   one thread (the main one)   stream_sender_get, fills the buffer, stream_sender_put
- *   sender threads              compress, wait for their turn, send, give the buffer back
+ *   sender threads              compress if that pays, wait for their turn, send, give the buffer back
  *
  * A buffer is free again when it was sent: what may have to be sent once more is still in capture's ring, or its
  * bits are still set in todo.

@@ -7,8 +7,8 @@
 #include "receiver/batch.h"
 #include "receiver/replica.h"
 
-#define REPLICA_QUEUE_MAX  10 /* batches that wait in memory for the applier */
-#define REPLICA_UNUSED_MAX 24 /* batches kept for the next */
+#define REPLICA_QUEUE_MAX  32 /* batches that wait in memory for the applier */
+#define REPLICA_UNUSED_MAX 48 /* batches kept for the next */
 #define REPLICA_MARKS_MAX  64 /* whose times are known until they are confirmed */
 
 struct replica_mark {

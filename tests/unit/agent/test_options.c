@@ -37,13 +37,15 @@ static uint64_t ring_of(const char *lines)
 	return ring_bytes;
 }
 
-static void the_ring_is_a_quarter_of_the_memory(void **state)
+static void the_ring_leaves_memory_to_the_rest(void **state)
 {
 	(void)state;
-	assert_int_equal(ring_of(""), 32 * MIB);
-	assert_int_equal(ring_of("memory = 96MiB"), 16 * MIB);
+	assert_int_equal(ring_of(""), 64 * MIB);
+	assert_int_equal(ring_of("memory = 127MiB"), 32 * MIB);
+	assert_int_equal(ring_of("memory = 96MiB"), 32 * MIB);
+	assert_int_equal(ring_of("memory = 64MiB"), 16 * MIB);
 	assert_int_equal(ring_of("memory = 32MiB"), 8 * MIB);
-	assert_int_equal(ring_of("memory = 1GiB"), 256 * MIB);
+	assert_int_equal(ring_of("memory = 1GiB"), 512 * MIB);
 }
 
 static void the_ring_is_a_power_of_two_within_half_of_the_memory(void **state)
@@ -61,7 +63,7 @@ static void the_ring_is_a_power_of_two_within_half_of_the_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_ring_is_a_quarter_of_the_memory),
+		cmocka_unit_test(the_ring_leaves_memory_to_the_rest),
 		cmocka_unit_test(the_ring_is_a_power_of_two_within_half_of_the_memory),
 	};
 

@@ -131,6 +131,27 @@ static void a_raw_run_does_not_last_for_ever(void **state)
 	check_a_raw_run_does_not_last_for_ever(COMPRESS_ZSTD);
 }
 
+/* However many raw frames came before, text is found within eight. */
+static void hopeless_bytes_are_still_tried(void **state)
+{
+	struct compressor *compressor = compressor_new(COMPRESS_LZ4);
+	size_t size = 0;
+	int tries = 0;
+
+	(void)state;
+	fill_random();
+	for (int raw = 0; raw < 1003; raw++)
+		assert_int_equal(compressor_run(compressor, data, 4096, packed, 4096, &size),
+				 COMPRESS_RAW);
+	fill_text();
+	while (compressor_run(compressor, data, 4096, packed, 4096, &size) != COMPRESS_LZ4)
+		assert_true(++tries < 8);
+	for (int frame = 0; frame < 100; frame++)
+		assert_int_equal(compressor_run(compressor, data, 4096, packed, 4096, &size),
+				 COMPRESS_LZ4);
+	compressor_free(compressor);
+}
+
 static void check_room_is_never_overrun(enum compress_codec codec)
 {
 	struct compressor *compressor = compressor_new(codec);
@@ -228,6 +249,7 @@ int main(void)
 		cmocka_unit_test(random_bytes_stay_raw),
 		cmocka_unit_test(a_gain_below_a_sixteenth_stays_raw),
 		cmocka_unit_test(a_raw_run_does_not_last_for_ever),
+		cmocka_unit_test(hopeless_bytes_are_still_tried),
 		cmocka_unit_test(room_is_never_overrun),
 		cmocka_unit_test(nothing_is_compressed_when_raw_is_wanted),
 		cmocka_unit_test(raw_restores_only_its_own_size),
