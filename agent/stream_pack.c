@@ -17,6 +17,16 @@ uint64_t stream_next_batch(const struct stream *stream)
 	return stream->batch + 1;
 }
 
+/* To people. A full ring is found by the record behind it, and again when the stream is left: it is one gap. */
+static void tell_gap(struct stream *stream, enum capture_hole reason)
+{
+	if (reason == CAPTURE_HOLE_NONE || reason == stream->told_gap)
+		return;
+	stream->told_gap = reason;
+	log_info("gap in the stream: %s", capture_hole_name(reason));
+	status_count_gap(stream->setup.status, capture_hole_name(reason));
+}
+
 /* Room in the table of what is not acknowledged, and a buffer: both come back with acknowledgements. */
 static int get_buffer(struct stream *stream)
 {
@@ -30,6 +40,10 @@ static int get_buffer(struct stream *stream)
 		}
 		stream->filling =
 			stream_sender_get(stream->sender, os_monotonic_ns() + ROOM_WAIT_NS);
+		/* Who waits for a receiver that takes nothing gets to no other place where it is seen. */
+		if (!stream->filling && stream->capture &&
+		    capture_get_mode(stream->capture) == CAPTURE_FULL)
+			tell_gap(stream, CAPTURE_HOLE_RING_FULL);
 	}
 	stream->filling->head = (struct wire_stream){.stream = stream->setup.id};
 	stream->filling_since_ns = os_monotonic_ns();
@@ -132,12 +146,7 @@ int stream_say_gap(struct stream *stream, enum capture_hole reason)
 
 	stream->is_consistent = false;
 	stream->mark.is_pending = false;
-	/* A full ring is found by the record behind it, and again when the stream is left: it is one gap. */
-	if (reason != CAPTURE_HOLE_NONE && reason != stream->told_gap) {
-		stream->told_gap = reason;
-		log_info("gap in the stream: %s", capture_hole_name(reason));
-		status_count_gap(stream->setup.status, capture_hole_name(reason));
-	}
+	tell_gap(stream, reason);
 	return stream_add(stream, &record, NULL);
 }
 

@@ -119,6 +119,7 @@ static int mark(struct replica *replica, const struct wire_record *record, unsig
 	int error = history_mark(history, record->length, record->offset, flags, fault);
 
 	while ((error == -EMFILE || error == -ENOSPC) && !history_drop_oldest(history, NULL)) {
+		replica_count_dropped(replica, 1);
 		log_warning("%s: %s: the oldest checkpoint was dropped", replica->machine->name,
 			    error == -EMFILE ? "too many checkpoints"
 					     : "no space for a checkpoint");

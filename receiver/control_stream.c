@@ -43,13 +43,15 @@ void control_add_stream(struct machine *machine, json_t *root)
 	struct replica_status status = {.is_building = true};
 	struct wire_status agent;
 	bool is_streaming;
-	uint64_t lag_bytes, capture_rate;
+	uint64_t lag_bytes, capture_rate, dropped, dropped_ns;
 
 	os_mutex_lock(&machine->lock);
 	if (machine->replica)
 		replica_get_status(machine->replica, &status);
 	agent = machine->status;
 	capture_rate = machine->capture_rate;
+	dropped = machine->dropped_points;
+	dropped_ns = machine->dropped_ns;
 	is_streaming = machine->session && agent.phase == WIRE_PHASE_STREAMING;
 	os_mutex_unlock(&machine->lock);
 	lag_bytes = agent.todo_bytes + agent.dirty_bytes + agent.ring_used + status.unapplied_bytes;
@@ -60,5 +62,8 @@ void control_add_stream(struct machine *machine, json_t *root)
 	json_object_set_new(root, "captured_bytes", json_integer((json_int_t)agent.captured_bytes));
 	json_object_set_new(root, "capture_rate", json_integer((json_int_t)capture_rate));
 	json_object_set_new(root, "gaps", gaps_to_json(&agent));
+	json_object_set_new(root, "dropped",
+			    json_pack("{s:I, s:I}", "count", (json_int_t)dropped, "last_ns",
+				      (json_int_t)dropped_ns));
 	add_replica(root, &status);
 }

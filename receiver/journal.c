@@ -340,22 +340,13 @@ static int next_segment(struct journal *journal, struct fault *fault)
 	return error ? set_cannot_append(journal, error, fault) : 0;
 }
 
-int journal_append(struct journal *journal, const struct wire_stream *head, const void *stored,
-		   struct fault *fault)
+/* Nothing was appended when it fails. */
+static int append_record(struct journal *journal, const struct wire_stream *head,
+			 const void *stored, struct fault *fault)
 {
 	struct journal_place place = {head->stream, head->batch, head->to};
-	int error;
+	int error = write_record(journal, head, stored);
 
-	if (journal->is_broken)
-		return fault_set(fault, FAULT_RETRY, EIO,
-				 "the journal %s failed before and has to be opened anew",
-				 journal->folder);
-	error = check_order(journal, head, fault);
-	if (!error && journal->position >= journal->segment_bytes)
-		error = next_segment(journal, fault);
-	if (error)
-		return error;
-	error = write_record(journal, head, stored);
 	if (!error) {
 		os_mutex_lock(&journal->lock);
 		error = journal_run_note(journal, journal->end.sequence + 1, head);
@@ -372,6 +363,49 @@ int journal_append(struct journal *journal, const struct wire_stream *head, cons
 	journal->files[journal->file_count - 1].bytes = journal->position;
 	os_mutex_unlock(&journal->lock);
 	return 0;
+}
+
+/* The newest segment holds nothing that the targets lack, but its room, which is that of the file system. */
+static bool is_spent(struct journal *journal)
+{
+	bool is_applied;
+
+	os_mutex_lock(&journal->lock);
+	is_applied = journal->applied.sequence == journal->end.sequence;
+	os_mutex_unlock(&journal->lock);
+	return is_applied && journal->position > sizeof(struct journal_segment);
+}
+
+static int exchange_segment(struct journal *journal, struct fault *fault)
+{
+	int error = next_segment(journal, fault);
+
+	if (error)
+		return error;
+	os_mutex_lock(&journal->lock);
+	journal_forget(journal);
+	os_mutex_unlock(&journal->lock);
+	return 0;
+}
+
+int journal_append(struct journal *journal, const struct wire_stream *head, const void *stored,
+		   struct fault *fault)
+{
+	int error;
+
+	if (journal->is_broken)
+		return fault_set(fault, FAULT_RETRY, EIO,
+				 "the journal %s failed before and has to be opened anew",
+				 journal->folder);
+	error = check_order(journal, head, fault);
+	if (!error && journal->position >= journal->segment_bytes)
+		error = next_segment(journal, fault);
+	if (!error)
+		error = append_record(journal, head, stored, fault);
+	if (error != -ENOSPC || !is_spent(journal))
+		return error;
+	error = exchange_segment(journal, fault);
+	return error ? error : append_record(journal, head, stored, fault);
 }
 
 int journal_sync(struct journal *journal, struct journal_place *ret_durable, struct fault *fault)

@@ -101,6 +101,8 @@ struct machine {
 	struct wire_checks checks; /* as its agent said last; checked_s 0: never */
 	struct wire_machine facts; /* of the source; cpus 0: not known */
 	char last_error[WIRE_TEXT_MAX];
+	/* Checkpoints that went for lack of space since the receiver started, and when the last of them did. */
+	uint64_t dropped_points, dropped_ns;
 	struct machine_cutover cutover;
 	struct machine *next;
 };

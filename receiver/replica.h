@@ -84,8 +84,11 @@ void replica_stream_applied(struct replica *replica, struct journal_place *ret_a
 /* False: journal and history have reached journal-size, though the oldest checkpoints were dropped: read
  * no more of the stream for now. */
 bool replica_stream_has_room(struct replica *replica);
-/* Drops the oldest checkpoint, because a file system is full. False: there is none to drop. */
+/* Drops the oldest checkpoint, because the journal's file system is full. False: there is none to drop, or it would
+ * make room elsewhere. */
 bool replica_make_room(struct replica *replica);
+/* For status: checkpoints went because there was no space for them. */
+void replica_count_dropped(struct replica *replica, unsigned int count);
 
 /* Waits until all that was appended is applied, flushed, and noted so: applied again never. timeout_ns 0: only
  * looks. -ETIMEDOUT; or what the applier failed with. */

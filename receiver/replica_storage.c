@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/log.h"
 #include "common/os_clock.h"
@@ -286,15 +287,61 @@ void replica_close_storage(struct replica *replica)
 	replica->history = NULL;
 }
 
-bool replica_make_room(struct replica *replica)
+void replica_count_dropped(struct replica *replica, unsigned int count)
+{
+	struct machine *machine = replica->machine;
+
+	os_mutex_lock(&machine->lock);
+	machine->dropped_points += count;
+	machine->dropped_ns = os_realtime_ns();
+	os_mutex_unlock(&machine->lock);
+}
+
+static bool drop_oldest(struct replica *replica)
 {
 	struct fault fault = {0};
 
 	if (history_drop_oldest(replica->history, &fault))
 		return false;
-	log_warning("%s: no space left for its journal: the oldest checkpoint was dropped",
-		    replica->machine->name);
+	log_warning("%s: no space left: the oldest checkpoint was dropped", replica->machine->name);
+	replica_count_dropped(replica, 1);
 	return true;
+}
+
+bool replica_make_room(struct replica *replica)
+{
+	char journal[REPLICA_PATH_LENGTH], history[REPLICA_PATH_LENGTH];
+	struct stat of_journal, of_history;
+
+	folder_path(replica, "journal", journal);
+	folder_path(replica, "history", history);
+	if (!stat(journal, &of_journal) && !stat(history, &of_history) &&
+	    of_journal.st_dev != of_history.st_dev)
+		return false;
+	return drop_oldest(replica);
+}
+
+/* None is lost without a word, least of all one that a person has named. */
+static int drop_all(struct replica *replica, struct fault *fault)
+{
+	const char *name = replica->machine->name;
+	struct history_point *points = NULL;
+	unsigned int count = 0;
+	int error;
+
+	log_error("%s: no space left for what checkpoints need: all of them are dropped, and "
+		  "replication goes on",
+		  name);
+	(void)history_list(replica->history, &points, &count); /* no memory: it says less */
+	error = history_clear(replica->history, fault);
+	for (unsigned int i = 0; !error && i < count; i++)
+		if (points[i].label[0])
+			log_error("%s: checkpoint #%llu \"%s\" is dropped", name,
+				  (unsigned long long)points[i].number, points[i].label);
+	if (!error)
+		replica_count_dropped(replica, count);
+	free(points);
+	return error;
 }
 
 bool replica_stream_has_room(struct replica *replica)
@@ -324,14 +371,11 @@ int replica_protect(struct replica *replica, const struct history_extent *extent
 {
 	int error = history_protect(replica->history, extents, count, fault);
 
-	while (error == -ENOSPC && replica_make_room(replica))
+	while (error == -ENOSPC && drop_oldest(replica))
 		error = history_protect(replica->history, extents, count, fault);
 	if (error != -ENOSPC)
 		return error;
-	log_error("%s: no space left for what checkpoints need: all of them are dropped, and "
-		  "replication goes on",
-		  replica->machine->name);
-	error = history_clear(replica->history, fault);
+	error = drop_all(replica, fault);
 	return error ? error : history_protect(replica->history, extents, count, fault);
 }
 

@@ -11,12 +11,15 @@
 #include "common/wire_check.h"
 #include "receiver/session.h"
 
-#define SYNC_NS	   (15 * NS_PER_MS)   /* a batch waits so long for others at most ... */
-#define SYNC_BYTES (4u * 1024 * 1024) /* ... or until so much has come */
-#define TICK_NS	   (20 * NS_PER_MS)
-#define FULL_NS	   (100 * NS_PER_MS)
+#define SYNC_NS	     (15 * NS_PER_MS)	/* a batch waits so long for others at most ... */
+#define SYNC_BYTES   (4u * 1024 * 1024) /* ... or until so much has come */
+#define TICK_NS	     (20 * NS_PER_MS)
+#define FULL_NS	     (100 * NS_PER_MS)
+#define FULL_MOST_NS (10 * NS_PER_S) /* then the agent is told, and tries again by and by */
+#define APPLY_NS     (2 * NS_PER_S)  /* for what the journal holds, before checkpoints go for it */
 
 struct stream {
+	struct machine *machine;
 	struct session *session;
 	struct replica *replica;
 	struct frame_link *link;
@@ -25,6 +28,7 @@ struct stream {
 	struct journal_place durable;
 	struct wire_stream_ack told; /* the last acknowledgement */
 	bool is_full;		     /* and that was said */
+	uint64_t full_since_ns;	     /* nothing could be appended since then; 0: it can */
 };
 
 static int acknowledge(struct stream *stream, struct fault *fault)
@@ -62,6 +66,15 @@ static bool is_sync_due(const struct stream *stream)
 	       (stream->unsynced_bytes && os_monotonic_ns() - stream->unsynced_since_ns >= SYNC_NS);
 }
 
+/* In the log once, in status as long as it lasts. */
+static void say_full(struct stream *stream, const char *text)
+{
+	if (!stream->is_full)
+		log_error("%s: %s", stream->machine->name, text);
+	stream->is_full = true;
+	machine_set_error(stream->machine, text);
+}
+
 /* Nothing more is read while there is no room. What is applied goes from the journal by itself. */
 static int await_room(struct stream *stream, struct fault *fault)
 {
@@ -70,10 +83,8 @@ static int await_room(struct stream *stream, struct fault *fault)
 
 		if (error)
 			return error;
-		if (!stream->is_full)
-			log_warning("journal-size is reached, and no checkpoint may be dropped: "
-				    "the stream is not read until there is room");
-		stream->is_full = true;
+		say_full(stream, "journal-size is reached, and no checkpoint may be dropped: the "
+				 "stream waits for room");
 		if (session_has_failed(stream->session))
 			return fault_set(fault, FAULT_RETRY, ECANCELED, "the session ended");
 		os_sleep_ns(FULL_NS);
@@ -82,25 +93,46 @@ static int await_room(struct stream *stream, struct fault *fault)
 	return 0;
 }
 
-/* A file system that is full is waited for: checkpoints go first, then the applier empties the journal. */
+/* One try to have room on a file system that is full, and to append again. What the journal holds is applied first: then
+ * it gives its own room back. Only when that was not enough do checkpoints go. */
+static int make_room(struct stream *stream, struct fault *fault)
+{
+	struct fault why = *fault;
+	int error = sync_and_acknowledge(stream, fault);
+
+	if (error)
+		return error;
+	if (!replica_drain(stream->replica, APPLY_NS, NULL)) {
+		error = replica_stream_append(stream->replica, &stream->batch, fault);
+		if (error != -ENOSPC)
+			return error;
+	}
+	if (!replica_make_room(stream->replica)) {
+		say_full(stream, why.text);
+		if (!stream->full_since_ns)
+			stream->full_since_ns = os_monotonic_ns();
+		os_sleep_ns(FULL_NS);
+	}
+	return replica_stream_append(stream->replica, &stream->batch, fault);
+}
+
+static bool is_given_up(const struct stream *stream)
+{
+	return session_has_failed(stream->session) ||
+	       (stream->full_since_ns && os_monotonic_ns() - stream->full_since_ns > FULL_MOST_NS);
+}
+
+/* A file system that is full is waited for; not for ever, since the agent's main thread waits, too. */
 static int append(struct stream *stream, struct fault *fault)
 {
 	const struct wire_stream *head = replica_stream_buffer(stream->batch);
 	uint32_t bytes = head->stored_bytes;
 	int error = replica_stream_append(stream->replica, &stream->batch, fault);
 
-	while (error == -ENOSPC && !session_has_failed(stream->session)) {
-		error = sync_and_acknowledge(stream, fault);
-		if (error)
-			return error;
-		if (!replica_make_room(stream->replica)) {
-			if (!stream->is_full)
-				log_error("%s: the stream waits for room", fault->text);
-			stream->is_full = true;
-			os_sleep_ns(FULL_NS);
-		}
-		error = replica_stream_append(stream->replica, &stream->batch, fault);
-	}
+	while (error == -ENOSPC && !is_given_up(stream))
+		error = make_room(stream, fault);
+	if (!error)
+		stream->full_since_ns = 0;
 	if (!error && !stream->unsynced_bytes)
 		stream->unsynced_since_ns = os_monotonic_ns();
 	stream->unsynced_bytes += error ? 0 : bytes;
@@ -160,13 +192,16 @@ static void on_failure(void *context, const struct fault *fault)
 	session_fail(context, WIRE_ERROR_TARGET, fault);
 }
 
-static int serve(struct session *session, struct frame_link *link, struct fault *fault)
+static int serve(struct machine *machine, struct session *session, struct frame_link *link,
+		 struct fault *fault)
 {
 	struct wire_welcome welcome = {.version = WIRE_VERSION};
 	struct replica_listener listener = {
 		.result = on_result, .failed = on_failure, .context = session};
-	struct stream stream = {
-		.session = session, .link = link, .replica = session_replica(session)};
+	struct stream stream = {.machine = machine,
+				.session = session,
+				.link = link,
+				.replica = session_replica(session)};
 	uint64_t newest_mark;
 	int error;
 
@@ -197,7 +232,7 @@ void stream_serve(struct machine *machine, struct frame_link *link, const struct
 		frame_send_error(link, WIRE_ERROR_PROTOCOL, fault.class, fault.text);
 		return;
 	}
-	error = serve(session, link, &fault);
+	error = serve(machine, session, link, &fault);
 	/* A connection that ends takes the session with it: the agent goes on from what was acknowledged. */
 	session_fail(session, error == -EPROTO ? WIRE_ERROR_PROTOCOL : WIRE_ERROR_TARGET, &fault);
 	session_detach_stream(session);

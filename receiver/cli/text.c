@@ -154,6 +154,7 @@ static void print_agent(const json_t *agent)
 static void print_stream(const json_t *machine)
 {
 	const json_t *gaps = json_object_get(machine, "gaps");
+	const json_t *dropped = json_object_get(machine, "dropped");
 	char duration[40];
 
 	if (number_of(machine, "points"))
@@ -163,6 +164,10 @@ static void print_stream(const json_t *machine)
 					     sizeof(duration)),
 		       bytes_of(machine, "history_bytes"), bytes_of(machine, "journal_bytes"),
 		       bytes_of(machine, "journal_size"));
+	if (number_of(dropped, "count"))
+		printf("  DROPPED    %llu checkpoints, since there was no space for them at the "
+		       "receiver\n",
+		       (unsigned long long)number_of(dropped, "count"));
 	if (number_of(machine, "ring_bytes"))
 		printf("  capture    %s/s; ring %s of %s; %s not applied yet\n",
 		       bytes_of(machine, "capture_rate"), bytes_of(machine, "ring_used"),

@@ -232,6 +232,40 @@ static void a_full_disk_appends_nothing(void **state)
 	assert_int_equal(end.batch, 2);
 }
 
+/* The room of what is applied is all that it needs, however little a segment has. */
+static void a_full_disk_gives_back_what_is_applied(void **state)
+{
+	struct journal_place place = {STREAM, 9, 9999};
+	struct rlimit limit, old;
+	uint64_t bytes;
+
+	for (uint64_t i = 1; i <= 9; i++)
+		append(STREAM, i, SIZE);
+	sync_now();
+	bytes = journal_bytes(journal);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	limit = (struct rlimit){bytes > 8192 ? bytes : 8192, old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_int_equal(append(STREAM, 10, 8192), -ENOSPC);
+	assert_int_equal(journal_bytes(journal), bytes);
+	assert_int_equal(journal_applied(journal, &place, &fault), 0);
+	assert_int_equal(append(STREAM, 10, SIZE), 0);
+	sync_now();
+	for (uint64_t i = 11; i < 100; i++) {
+		place = (struct journal_place){STREAM, i - 1, (i - 1) * 1000 + 999};
+		assert_int_equal(journal_applied(journal, &place, &fault), 0);
+		assert_int_equal(append(STREAM, i, SIZE), 0);
+		sync_now();
+		assert_true(journal_bytes(journal) <= limit.rlim_cur);
+	}
+	setrlimit(RLIMIT_FSIZE, &old);
+	assert_int_equal(read_all(&place, SIZE), 1);
+	reopen();
+	assert_int_equal(end.batch, 99);
+	assert_int_equal(applied.batch, 98);
+}
+
 static void two_users_are_refused(void **state)
 {
 	struct journal *other;
@@ -339,6 +373,7 @@ int main(void)
 		TEST(a_failed_sync_is_final_until_opened_anew),
 		TEST(a_failed_note_of_the_applied_place_removes_nothing),
 		TEST(a_full_disk_appends_nothing),
+		TEST(a_full_disk_gives_back_what_is_applied),
 		TEST(two_users_are_refused),
 		TEST(a_discarded_one_begins_anew),
 		TEST(what_a_killed_discard_left_goes),
