@@ -35,10 +35,9 @@ start_process "$T/small.log" bash -c 'i=0; while :; do echo "line $((i++))" >>"$
 	done' writer "$T/small"
 SMALL_WRITER=$STARTED_PID
 start_agent web1 "$LARGE,$SMALL" "checkpoint-interval = 200ms"
-is_streaming='[ "$(status web1 .phase)" = streaming ] && [ "$(status web1 .ready)" = true ]'
 
 say "streaming"
-wait_for 120 "$is_streaming" "streaming"
+wait_streaming web1
 writer_moves
 # The last sectors, which are no whole block at the target; they belong to no file.
 dd if=/dev/urandom of="$SMALL" bs=512 seek=$((64 * 2048)) count=3 oflag=direct conv=notrunc status=none

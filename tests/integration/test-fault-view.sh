@@ -27,8 +27,7 @@ chmod +x "$T/start"
 start_receiver "" "[machine web1]" "disk0 = nbd+unix:///?socket=$T/nbd.sock" "start-command = $T/start"
 start_writer 1
 start_agent web1 "$SOURCE" "checkpoint-interval = 200ms"
-is_streaming='[ "$(status web1 .phase)" = streaming ] && [ "$(status web1 .ready)" = true ]'
-wait_for 90 "$is_streaming" "streaming"
+wait_streaming web1
 
 say "labels that are blkferry's own"
 for label in cutover before-rollback; do
@@ -43,7 +42,7 @@ touch "$T/fail"
 wait_message "$T/receiver.log" "cannot be applied"
 rm "$T/fail"
 wait_message "$T/receiver.log" "so that replication goes on"
-wait_for 90 "$is_streaming" "streaming again, with nobody's help"
+wait_streaming web1 "streaming again, with nobody's help"
 writer_moves || fail "the source stands still"
 [ "$(ferry view web1 --list --json | jq length)" = 0 ] || fail "the view is still listed"
 ferry points web1 --json | jq -e 'any(.[]; .label == "kept")' >/dev/null || fail "the checkpoint is gone"

@@ -31,10 +31,6 @@ wait_points()
 	from=$(newest_point)
 	wait_for 60 "[ \$(newest_point) -gt $((from + 3)) ]" "checkpoints: $1"
 }
-wait_streaming()
-{
-	wait_for 90 '[ "$(status web1 .phase)" = streaming ] && [ "$(status web1 .ready)" = true ]' "streaming: $1"
-}
 
 set_queue iostats 0
 start_writer 4
@@ -42,7 +38,7 @@ start_receiver
 start_agent web1 "$SOURCE" "checkpoint-interval = 200ms"
 
 say "requests that are not counted: they are, while the disk is tracked"
-wait_streaming "with iostats off at first"
+wait_streaming web1 "streaming with iostats off at first"
 [ "$(cat "$QUEUE/iostats")" = 1 ] || fail "iostats is $(cat "$QUEUE/iostats")"
 wait_message "$T/agent-web1.log" "iostats was off"
 set_queue iostats 0
@@ -69,7 +65,7 @@ mark_log "$T/agent-web1.log"
 tracker_break "$AGENT_PINS/live" tags
 wait_message "$T/agent-web1.log" "tracking gets more room"
 wait_message "$T/agent-web1.log" "whole disk by digest"
-wait_streaming "after the disk was compared"
+wait_streaming web1 "streaming after the disk was compared"
 wait_points "after the disk was compared"
 [ "$(grep -c "whole disk by digest" "$T/agent-web1.log")" = 1 ] || fail "it was compared more than once"
 ferry verify web1
@@ -83,7 +79,7 @@ mount -o remount,bind,ro "$(readlink -f "$QUEUE")/iostats"
 mark_log "$T/agent-web1.log"
 start_agent web1 "$SOURCE" "checkpoint-interval = 200ms"
 wait_message "$T/agent-web1.log" "cannot be switched on"
-wait_streaming "without iostats"
+wait_streaming web1 "streaming without iostats"
 wait_points "without iostats"
 status web1 .last_error | grep -q iostats || fail "status does not say it: $(status web1 .last_error)"
 ferry verify web1
