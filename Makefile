@@ -4,7 +4,7 @@
 #
 #   make                 blkferry-agent, blkferry-receiver, blkferry
 #   make check           every test (root: the integration tests use loop devices and BPF)
-#   make check-vm        the main job in guests with kernels of several Debians (QEMU, without KVM)
+#   make check-vm        the main job in guests: kernels of several Debians, whole Debian machines (QEMU, without KVM)
 #   make check SAN=1     the same tests with ASan and UBSan; SAN=thread for TSan
 #   make soak            daemons killed at random moments of streaming, again and again; hours
 #   make demo            the main job on this machine, with the proof at the end
@@ -229,6 +229,7 @@ check-vm: all $(TOOLS)
 ifeq ($(DEPS),1)
 	$(Q)! command -v dpkg-query >/dev/null || packaging/install-deps.sh --vm || true
 endif
+	$(Q)$(MAKE) --no-print-directory deb || true
 	$(Q)TEST_TIMEOUT=$${TEST_TIMEOUT:-1800} tests/run.sh vm $(sort $(wildcard tests/vm/test-*.sh))
 
 # Not part of check either: SIGKILL for hours (SOAK_ROUNDS=200), PostgreSQL, btrfs.

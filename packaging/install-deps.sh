@@ -21,7 +21,7 @@ libnbd-bin fuse3 qemu-utils fio faketime jq mount util-linux fdisk iproute2 proc
 xfsprogs btrfs-progs gnutls-bin openssl file python3 man-db mandoc busybox-static strace"
 packages="debhelper dpkg-dev fakeroot lintian debootstrap musl-tools rpm rpmlint cpio autoconf automake
 libtool zsh fish"
-vm="qemu-system-x86 busybox-static cpio xz-utils zstd kmod debootstrap"
+vm="qemu-system-x86 busybox-static cpio xz-utils zstd kmod debootstrap mmdebstrap ovmf python3 debhelper dpkg-dev"
 soak="postgresql"
 xo="python3-os-xenapi"
 # Node.js that came from elsewhere will do.
