@@ -138,6 +138,8 @@ static int on_mark(struct applier *applier, const struct wire_record *record, st
 		error = flush_targets(applier, fault);
 	if (!error)
 		error = mark(applier->replica, record, flags, fault);
+	if (!error)
+		applier_hold(applier, record);
 	if (!error && os_monotonic_ns() - applier->noted_ns > NOTE_NS)
 		error = note_applied(applier, fault);
 	return error;

@@ -47,4 +47,7 @@ int applier_digest(struct applier *applier, const struct wire_record *record, st
 int applier_compare(struct applier *applier, struct fault *fault);
 void applier_free_digests(struct applier *applier);
 
+/* applier_hold.c: the mark's state is on the targets, flushed, and in the history. */
+void applier_hold(struct applier *applier, const struct wire_record *mark);
+
 #endif

@@ -13,6 +13,7 @@
 #include "receiver/enroll.h"
 #include "receiver/rewind.h"
 #include "receiver/session.h"
+#include "receiver/snapshots.h"
 #include "receiver/target.h"
 #include "receiver/view.h"
 
@@ -234,6 +235,8 @@ void control_remove(struct control_client *client, struct machine *machine, json
 	view_forbid(machine); /* they keep the replica open */
 	if (!error)
 		error = end_session(machine);
+	if (!error)
+		error = snapshots_wait(machine, &fault);
 	for (unsigned int i = 0; !error && i < machine->slot_count; i++) {
 		char name[PKI_NAME_MAX + 16];
 

@@ -24,6 +24,8 @@ bool control_is_gone(const struct control_client *client);
 
 /* control_status.c: a machine as status shows it. */
 json_t *control_machine_to_json(struct machine *machine);
+/* control_xcp.c: what status shows of snapshots in the pool. The machine's lock is held. */
+void control_add_snapshots(const struct machine *machine, json_t *root);
 /* control_stream.c: what status shows of the stream; the machine's lock is not held. */
 void control_add_stream(struct machine *machine, json_t *root);
 /* control_cutover.c */

@@ -5,14 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/os_clock.h"
+#include "common/units.h"
 #include "receiver/cli/exit_codes.h"
 #include "receiver/control_internal.h"
 #include "receiver/replica.h"
 #include "receiver/rewind.h"
 #include "receiver/session.h"
+#include "receiver/xapi/xcp_snapshot.h"
 
 #define CHECKPOINT_NS (120 * NS_PER_S) /* a freeze may have to wait */
 #define CONFIRM_NS    (30 * NS_PER_S)
@@ -43,12 +44,9 @@ static void send_fault(struct control_client *client, const struct fault *fault)
 static json_t *point_to_json(const struct history_point *point)
 {
 	uint64_t now_ns = os_realtime_ns();
-	time_t seconds = (time_t)(point->time_ns / NS_PER_S);
-	char text[32] = "";
-	struct tm tm;
+	char text[32];
 
-	if (localtime_r(&seconds, &tm))
-		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
+	units_format_time(point->time_ns, text, sizeof(text));
 	return json_pack("{s:I, s:I, s:s, s:f, s:I, s:b, s:b, s:b, s:s}", "number",
 			 (json_int_t)point->number, "time_ns", (json_int_t)point->time_ns, "time",
 			 text, "age_s",
@@ -59,6 +57,37 @@ static json_t *point_to_json(const struct history_point *point)
 			 (point->flags & HISTORY_FROZEN) != 0, "quiet",
 			 (point->flags & HISTORY_QUIET) != 0, "pinned",
 			 (point->flags & HISTORY_PINNED) != 0, "label", point->label);
+}
+
+/* What the pool has; how each is called there is in the points that still are checkpoints, too. */
+static json_t *add_snapshots(struct control_client *client, struct machine *machine, json_t *points)
+{
+	struct xcp_snapshots *list;
+	struct fault fault = {0};
+	json_t *all, *snapshot, *point;
+	size_t i, k;
+
+	if (xcp_snapshots_load(client->machines, machine, &list, &fault))
+		return json_array(); /* status says why */
+	all = xcp_snapshots_to_json(list);
+	free(list);
+	json_array_foreach(all, i, snapshot)
+	{
+		json_t *number = json_object_get(snapshot, "number");
+		char text[32];
+
+		units_format_time(
+			(uint64_t)json_integer_value(json_object_get(snapshot, "time_ns")), text,
+			sizeof(text));
+		json_object_set_new(snapshot, "time", json_string(text));
+		json_array_foreach(points, k, point)
+		{
+			if (json_equal(json_object_get(point, "number"), number))
+				json_object_set(point, "snapshot",
+						json_object_get(snapshot, "name"));
+		}
+	}
+	return all;
 }
 
 void control_points(struct control_client *client, struct machine *machine)
@@ -86,7 +115,8 @@ void control_points(struct control_client *client, struct machine *machine)
 				   strerror(-error));
 		return;
 	}
-	control_send_result(client, json_pack("{s:o}", "points", list));
+	control_send_result(client, json_pack("{s:o, s:o}", "points", list, "snapshots",
+					      add_snapshots(client, machine, list)));
 }
 
 /* The mark comes by the stream: until it is confirmed and applied it is no checkpoint yet. */

@@ -122,6 +122,7 @@ json_t *control_machine_to_json(struct machine *machine)
 	if (machine->facts.cpus)
 		json_object_set_new(root, "source", machine_facts_to_json(&machine->facts));
 	json_object_set_new(root, "disks", disks_to_json(machine));
+	control_add_snapshots(machine, root);
 	os_mutex_unlock(&machine->lock);
 	control_add_stream(machine, root);
 	return root;

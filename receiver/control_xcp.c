@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The control socket's command xcp-create: a machine's disks and VM in the pool. */
+/* The control socket and the pool: the command xcp-create, and what status shows of snapshots. */
 #include <errno.h>
 #include <jansson.h>
 
@@ -7,6 +7,20 @@
 #include "receiver/cli/exit_codes.h"
 #include "receiver/control_internal.h"
 #include "receiver/xapi/xcp.h"
+
+void control_add_snapshots(const struct machine *machine, json_t *root)
+{
+	const struct machine_snapshots *snapshots = &machine->snapshots;
+
+	if (!snapshots->rules[0] && !snapshots->count)
+		return;
+	json_object_set_new(root, "snapshots",
+			    json_pack("{s:s, s:i, s:b, s:I, s:I, s:s}", "rules", snapshots->rules,
+				      "count", (int)snapshots->count, "due", snapshots->is_due,
+				      "newest_point", (json_int_t)snapshots->newest_point,
+				      "newest_ns", (json_int_t)snapshots->newest_ns, "error",
+				      snapshots->error));
+}
 
 void control_xcp_create(struct control_client *client, struct machine *machine, json_t *request)
 {

@@ -11,6 +11,7 @@
 #include "common/os_file.h"
 #include "common/units.h"
 #include "receiver/rewind.h"
+#include "receiver/snapshots.h"
 #include "receiver/start.h"
 #include "receiver/view.h"
 
@@ -73,6 +74,25 @@ static int check(struct machine *machine, const struct session *session, struct 
 	return 0;
 }
 
+/* machine->cutover is running: no snapshot begins from here on. One that is being made keeps the applier from draining,
+ * and the VM from being started. */
+static int begin(struct machine *machine, struct session *session,
+		 const struct wire_command *command, struct fault *fault)
+{
+	int error = snapshots_wait(machine, fault);
+
+	if (!error && session_command_start(session, command))
+		error = fault_set(fault, FAULT_RETRY, ENOTCONN, "the connection to %s was cut",
+				  machine->name);
+	if (error) {
+		os_mutex_lock(&machine->lock);
+		machine->cutover.is_running = false;
+		machine->cutover_point = 0;
+		os_mutex_unlock(&machine->lock);
+	}
+	return error;
+}
+
 int cutover_start(struct machine *machine, const struct cutover_request *request,
 		  struct fault *fault)
 {
@@ -102,14 +122,8 @@ int cutover_start(struct machine *machine, const struct cutover_request *request
 	if (!error)
 		machine->cutover_point = request->point;
 	os_mutex_unlock(&machine->lock);
-	if (!error && session_command_start(session, &command)) {
-		os_mutex_lock(&machine->lock);
-		machine->cutover.is_running = false;
-		machine->cutover_point = 0;
-		os_mutex_unlock(&machine->lock);
-		error = fault_set(fault, FAULT_RETRY, ENOTCONN, "the connection to %s was cut",
-				  machine->name);
-	}
+	if (!error)
+		error = begin(machine, session, &command, fault);
 	session_release(session);
 	return error;
 }
@@ -315,6 +329,8 @@ void cutover_start_target(struct machines *machines, struct machine *machine)
 	error = rewind_before_start(machines, machine, &fault);
 	if (!error)
 		error = await_closed(machine, &fault);
+	if (!error)
+		error = snapshots_wait(machine, &fault);
 	if (!error)
 		error = start_run(machines, machine, &fault);
 	os_mutex_lock(&machine->lock);

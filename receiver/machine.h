@@ -70,6 +70,15 @@ struct machine_cutover {
 	char text[WIRE_TEXT_MAX];
 };
 
+/* Snapshots of its VM in the pool, as status shows them; receiver/snapshots.h. */
+struct machine_snapshots {
+	char rules[128]; /* "": there are none, and never were */
+	bool is_due;	 /* the next checkpoint is to become one */
+	unsigned int count;
+	uint64_t newest_point, newest_ns; /* the newest's checkpoint, and its time at the source */
+	char error[WIRE_TEXT_MAX];	  /* of the last attempt; "": it went well */
+};
+
 struct machine {
 	char name[PKI_NAME_MAX];
 	struct os_mutex lock;
@@ -104,6 +113,7 @@ struct machine {
 	/* Checkpoints that went for lack of space since the receiver started, and when the last of them did. */
 	uint64_t dropped_points, dropped_ns;
 	struct machine_cutover cutover;
+	struct machine_snapshots snapshots;
 	struct machine *next;
 };
 

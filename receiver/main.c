@@ -32,6 +32,7 @@
 #include "receiver/machine.h"
 #include "receiver/options.h"
 #include "receiver/server.h"
+#include "receiver/snapshots.h"
 #include "receiver/view.h"
 #include "receiver/xapi/xcp.h"
 
@@ -100,6 +101,8 @@ static int serve(const struct receiver_options *options, struct fault *fault)
 	if (!error)
 		error = xcp_init(options, fault);
 	if (!error)
+		error = snapshots_start(machines, fault);
+	if (!error)
 		error = server_start(machines, &server, fault);
 	if (!error) {
 		view_clean(options);
@@ -116,6 +119,7 @@ static int serve(const struct receiver_options *options, struct fault *fault)
 	if (machines)
 		view_forbid_all(machines); /* test boots end with their views */
 	control_stop(control);
+	snapshots_stop();
 	machines_free(machines);
 	return error;
 }

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/os_clock.h"
 #include "receiver/retention.h"
+#include "receiver/snapshot_rules.h"
 #include "receiver/target.h"
 #include "receiver/xapi/xcp.h"
 
@@ -60,10 +61,13 @@ static const struct config_key keys[] = {
 	XCP_KEY_OF("fingerprint", CONFIG_STRING, xcp_fingerprint),
 	XCP_KEY_OF("ca-file", CONFIG_STRING, xcp_ca_file),
 	XCP_KEY_OF("attach", CONFIG_CHOICE, xcp_attach, .choices = attach_names),
+	XCP_KEY_OF("xcp-snapshots", CONFIG_STRING, xcp_snapshots),
 	MACHINE_KEY("start-command", CONFIG_STRING, start_command),
 	MACHINE_KEY("start-timeout", CONFIG_DURATION, start_timeout_ns),
+	MACHINE_KEY("ping", CONFIG_STRING, ping),
 	MACHINE_KEY("journal-size", CONFIG_BYTES, journal_size_bytes, .least = JOURNAL_SIZE_LEAST),
 	MACHINE_KEY("retention", CONFIG_STRING, retention),
+	MACHINE_KEY("xcp-snapshots", CONFIG_STRING, xcp_snapshots),
 	MACHINE_KEY("test-start-command", CONFIG_STRING, test_start_command),
 	MACHINE_KEY("check-command", CONFIG_STRING, check_command),
 	MACHINE_KEY("test-stop-command", CONFIG_STRING, test_stop_command),
@@ -112,6 +116,14 @@ static int check_retention(const char *text, struct fault *fault)
 	return retention_parse(text, rules, &count, fault);
 }
 
+static int check_snapshots(const char *text, struct fault *fault)
+{
+	struct snapshot_rule rules[SNAPSHOT_RULES_MAX];
+	unsigned int count;
+
+	return text ? snapshot_rules_parse(text, rules, &count, fault) : 0;
+}
+
 static int on_instance(void *target, const char *instance, const struct config_key *key,
 		       const char *value, struct fault *fault)
 {
@@ -130,6 +142,8 @@ static int on_instance(void *target, const char *instance, const struct config_k
 		return -EINVAL;
 	if (strcmp(key->name, "retention") == 0 && check_retention(value, fault))
 		return -EINVAL;
+	if (strcmp(key->name, "xcp-snapshots") == 0 && check_snapshots(value, fault))
+		return -EINVAL;
 	return config_set(key, machine, value, fault);
 }
 
@@ -141,7 +155,8 @@ static int check_values(const char *path, const struct receiver_options *options
 	uint16_t port;
 
 	if (options_split_listen(options->listen, address, sizeof(address), &port, fault) ||
-	    check_retention(options->retention, fault) || xcp_check_options(options, fault))
+	    check_retention(options->retention, fault) ||
+	    check_snapshots(options->xcp_snapshots, fault) || xcp_check_options(options, fault))
 		return fault_prefix(fault, "%s", path);
 	return 0;
 }
@@ -185,6 +200,8 @@ void options_fini(struct receiver_options *options)
 			free(options->machines[i].disks[k]);
 		free(options->machines[i].start_command);
 		free(options->machines[i].retention);
+		free(options->machines[i].xcp_snapshots);
+		free(options->machines[i].ping);
 		free(options->machines[i].test_start_command);
 		free(options->machines[i].check_command);
 		free(options->machines[i].test_stop_command);
@@ -217,6 +234,15 @@ const char *options_retention(const struct receiver_options *options, const char
 	const struct machine_options *machine = options_machine(options, name);
 
 	return machine && machine->retention ? machine->retention : options->retention;
+}
+
+const char *options_xcp_snapshots(const struct receiver_options *options, const char *name)
+{
+	const struct machine_options *machine = options_machine(options, name);
+	const char *text = machine && machine->xcp_snapshots ? machine->xcp_snapshots
+							     : options->xcp_snapshots;
+
+	return options->xcp_host && text ? text : "none";
 }
 
 int options_split_listen(const char *text, char *ret_address, unsigned int address_size,

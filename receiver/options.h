@@ -21,6 +21,8 @@ struct machine_options {
 	uint64_t start_timeout_ns;
 	uint64_t journal_size_bytes; /* 0: as [receiver] says */
 	char *retention;	     /* NULL: as [receiver] says */
+	char *xcp_snapshots;	     /* NULL: as [xcp] says */
+	char *ping;		     /* an address of the machine at the target; NULL: none */
 	char *test_start_command;    /* test_boot.h */
 	char *check_command;
 	char *test_stop_command;
@@ -40,7 +42,8 @@ struct receiver_options {
 	int log_level;		     /* enum log_level */
 	/* [xcp]: NULL when not set; see struct xapi_options */
 	char *xcp_host, *xcp_user, *xcp_password_file, *xcp_fingerprint, *xcp_ca_file;
-	int xcp_attach; /* enum xcp_attach */
+	int xcp_attach;	     /* enum xcp_attach */
+	char *xcp_snapshots; /* receiver/snapshot_rules.h; NULL: none */
 	struct machine_options *machines;
 	unsigned int machine_count;
 };
@@ -53,6 +56,7 @@ const struct machine_options *options_machine(const struct receiver_options *opt
 /* What holds for a machine. */
 uint64_t options_journal_size(const struct receiver_options *options, const char *name);
 const char *options_retention(const struct receiver_options *options, const char *name);
+const char *options_xcp_snapshots(const struct receiver_options *options, const char *name);
 /* Splits `listen`. address_size at least 256. */
 int options_split_listen(const char *text, char *ret_address, unsigned int address_size,
 			 uint16_t *ret_port, struct fault *fault);

@@ -7,12 +7,13 @@
 #include "receiver/batch.h"
 #include "receiver/replica.h"
 
-#define REPLICA_QUEUE_MAX  32 /* batches that wait in memory for the applier */
-#define REPLICA_UNUSED_MAX 48 /* batches kept for the next */
-#define REPLICA_MARKS_MAX  64 /* whose times are known until they are confirmed */
+#define REPLICA_QUEUE_MAX  32	/* batches that wait in memory for the applier */
+#define REPLICA_UNUSED_MAX 48	/* batches kept for the next */
+#define REPLICA_MARKS_MAX  1024 /* whose times are known until they are confirmed, and applied */
 
 struct replica_mark {
 	uint64_t number, time_ns;
+	bool is_confirmed;
 };
 
 struct replica {

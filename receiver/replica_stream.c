@@ -91,6 +91,7 @@ static void note_marks(struct replica *replica, const struct batch *batch)
 				replica->newest_mark = record->length;
 		} else if (record->kind == WIRE_RECORD_CONFIRM && mark->number == record->length &&
 			   mark->number > replica->appended_point.number) {
+			mark->is_confirmed = true;
 			replica->appended_point = *mark;
 		}
 	}

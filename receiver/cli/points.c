@@ -11,7 +11,7 @@
 #include "receiver/cli/exit_codes.h"
 #include "receiver/cli/text.h"
 
-static const char points_usage[] = "usage: blkferry points NAME [--json]\n"
+static const char points_usage[] = "usage: blkferry points NAME [--snapshots] [--json]\n"
 				   "\n"
 				   "Lists the checkpoints that are kept, oldest first: when, how "
 				   "long ago, how much is stored for\n"
@@ -19,7 +19,9 @@ static const char points_usage[] = "usage: blkferry points NAME [--json]\n"
 				   "the label name one to rollback,\n"
 				   "cutover, view and test-boot.\n"
 				   "\n"
-				   "  --json    a JSON array; its fields are in blkferry(1)\n";
+				   "  --snapshots  only those that are snapshots of the VM in the "
+				   "pool, for XO to show and revert to\n"
+				   "  --json       a JSON array; its fields are in blkferry(1)\n";
 
 static const char checkpoint_usage[] =
 	"usage: blkferry checkpoint NAME [--label L] [--freeze] [--json]\n"
@@ -35,16 +37,27 @@ static void print_point(const json_t *point)
 	char age[40];
 
 	units_format_duration((uint64_t)(real_of(point, "age_s") * NS_PER_S), age, sizeof(age));
-	printf("#%-8llu %s  %14s ago  %10s  %-10s %s\n",
+	printf("#%-8llu %s  %14s ago  %10s  %-10s %s%s\n",
 	       (unsigned long long)number_of(point, "number"), text_of(point, "time"), age,
 	       bytes_of(point, "bytes"), is_true(point, "frozen") ? "frozen" : "consistent",
-	       text_of(point, "label"));
+	       text_of(point, "label"), text_of(point, "snapshot")[0] ? " (snapshot)" : "");
 }
 
 static void print_json(const json_t *what)
 {
 	json_dumpf(what, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
 	putchar('\n');
+}
+
+static void print_snapshots(const json_t *snapshots)
+{
+	size_t index;
+	json_t *snapshot;
+
+	json_array_foreach((json_t *)snapshots, index, snapshot)
+		printf("#%-8llu %s  %s  %s\n", (unsigned long long)number_of(snapshot, "number"),
+		       text_of(snapshot, "time"), text_of(snapshot, "uuid"),
+		       text_of(snapshot, "name"));
 }
 
 static void print_points(const json_t *points)
@@ -60,18 +73,22 @@ static void print_points(const json_t *points)
 int cli_points(int argc, char **argv)
 {
 	static const struct option long_options[] = {
+		{"snapshots", no_argument, NULL, 's'},
 		{"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	bool is_json = false;
+	bool is_json = false, only_snapshots = false;
 	int option, exit_code;
 	json_t *result;
 
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
-		if (option != 'j')
+		if (option == 'j')
+			is_json = true;
+		else if (option == 's')
+			only_snapshots = true;
+		else
 			return cli_usage(points_usage, option);
-		is_json = true;
 	}
 	if (argc - optind != 1)
 		return cli_usage(points_usage, '?');
@@ -80,9 +97,14 @@ int cli_points(int argc, char **argv)
 	if (!result)
 		return exit_code;
 	if (is_json)
-		print_json(json_object_get(result, "points"));
-	else
+		print_json(json_object_get(result, only_snapshots ? "snapshots" : "points"));
+	else if (!only_snapshots)
 		print_points(json_object_get(result, "points"));
+	if (!is_json && json_array_size(json_object_get(result, "snapshots"))) {
+		if (!only_snapshots)
+			puts("snapshots in the pool:");
+		print_snapshots(json_object_get(result, "snapshots"));
+	}
 	json_decref(result);
 	return EXIT_CODE_OK;
 }

@@ -207,6 +207,22 @@ static void print_readiness(const json_t *readiness)
 	}
 }
 
+static void print_snapshots(const json_t *snapshots)
+{
+	const char *error = text_of(snapshots, "error");
+
+	if (!snapshots)
+		return;
+	printf("  snapshots  %llu in the pool (%s)",
+	       (unsigned long long)number_of(snapshots, "count"), text_of(snapshots, "rules"));
+	if (number_of(snapshots, "count"))
+		printf(", the newest of checkpoint #%llu",
+		       (unsigned long long)number_of(snapshots, "newest_point"));
+	puts(is_true(snapshots, "due") ? "; one is due at the next checkpoint" : "");
+	if (error[0])
+		printf("  NO SNAPSHOT  %s\n", error);
+}
+
 void cli_print_machine(const json_t *machine)
 {
 	char line[256];
@@ -227,6 +243,7 @@ void cli_print_machine(const json_t *machine)
 	if (is_true(machine, "suspect"))
 		puts("  SUSPECT    a write may have been missed: the whole disk is compared");
 	print_stream(machine);
+	print_snapshots(json_object_get(machine, "snapshots"));
 	print_readiness(json_object_get(machine, "readiness"));
 	print_disks(json_object_get(machine, "disks"));
 	print_agent(json_object_get(machine, "agent"));

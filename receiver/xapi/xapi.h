@@ -12,6 +12,7 @@
 #define BLKFERRY_RECEIVER_XAPI_XAPI_H
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +33,8 @@ struct xapi_options {
 	 * between them (each host of a pool has its own). NULL: a CA must have signed it, for this name. */
 	const char *fingerprint;
 	const char *ca_file; /* NULL: those of the system */
+	/* When it becomes true, calls end within a second or two: STOP, ECANCELED. NULL: never. */
+	const atomic_bool *is_over;
 };
 
 struct xapi;

@@ -67,6 +67,11 @@ static int take_answer(struct xapi *xapi, const char *method, const json_t *answ
 	return 0;
 }
 
+static bool is_read(const char *method)
+{
+	return strstr(method, ".get_") || strcmp(method, "event.from") == 0;
+}
+
 static int post(struct xapi *xapi, const char *method, json_t *params, uint64_t timeout_ns,
 		json_t **ret_result, struct fault *fault)
 {
@@ -86,7 +91,8 @@ static int post(struct xapi *xapi, const char *method, json_t *params, uint64_t 
 		return fault_set(fault, FAULT_STOP, EMSGSIZE, "%s: more than XAPI takes at a time",
 				 method);
 	}
-	error = xapi_http_post(xapi->http, request, timeout_ns, &text, &size, fault);
+	error = xapi_http_post(xapi->http, request, is_read(method), timeout_ns, &text, &size,
+			       fault);
 	/* It may hold a password or a session. */
 	explicit_bzero(request, strlen(request));
 	free(request);

@@ -21,7 +21,7 @@ static const struct meaning meanings[] = {
 	{"SESSION_AUTHENTICATION_FAILED", EACCES, FAULT_STOP,
 	 "the pool does not know this user and password (%2): see user and password-file in [xcp]"},
 	{"RBAC_PERMISSION_DENIED", EACCES, FAULT_STOP,
-	 "[xcp] user may not do this (%1): it needs the role vm-admin"},
+	 "[xcp] user may not do this (%1): it needs the role vm-power-admin"},
 	{"HOST_STILL_BOOTING", EAGAIN, FAULT_RETRY, "the host is still booting"},
 	{"HOST_OFFLINE", EHOSTDOWN, FAULT_RETRY, "a host that is needed is off (%1)"},
 	{"HOST_NOT_ENOUGH_FREE_MEMORY", ENOMEM, FAULT_STOP,
@@ -38,6 +38,14 @@ static const struct meaning meanings[] = {
 	 "the disk was not detached cleanly by some host (%2): look there who uses it"},
 	{"SR_BACKEND_FAILURE_79", EFBIG, FAULT_STOP,
 	 "the storage repository cannot have a disk of this size (%2)"},
+	{"SR_BACKEND_FAILURE_109", ENOSPC, FAULT_STOP,
+	 "the disk has too many snapshots (%2): destroy some, and wait until the storage has "
+	 "merged "
+	 "what they leave; or fewer in xcp-snapshots"},
+	{"SR_OPERATION_NOT_SUPPORTED", EOPNOTSUPP, FAULT_STOP,
+	 "the storage repository cannot do this (%1); raw disks, for one, have no snapshots"},
+	{"VDI_INCOMPATIBLE_TYPE", EOPNOTSUPP, FAULT_STOP,
+	 "this kind of disk cannot do this (%1, %2)"},
 	{"SR_NOT_ATTACHED", ENODEV, FAULT_STOP, "the storage repository is not attached (%1)"},
 	{"SR_HAS_NO_PBDS", ENODEV, FAULT_STOP,
 	 "the storage repository is attached to no host (%1)"},

@@ -28,6 +28,7 @@ struct xapi_http {
 	char host[HOST_MAX];
 	char *fingerprints; /* or NULL */
 	char *ca_file;
+	const atomic_bool *is_over;  /* or NULL */
 	char seen[FINGERPRINT_TEXT]; /* of the certificate that was shown last */
 	char *text;
 	size_t size, room;
@@ -212,6 +213,15 @@ static int apply_host(struct xapi_http *http)
 	return curl_easy_setopt(http->curl, CURLOPT_URL, url);
 }
 
+/* libcurl asks once a second at least. */
+static int look_whether_over(void *context, curl_off_t expected_down, curl_off_t down,
+			     curl_off_t expected_up, curl_off_t up)
+{
+	const struct xapi_http *http = context;
+
+	return http->is_over && atomic_load(http->is_over);
+}
+
 static int configure(struct xapi_http *http)
 {
 	CURL *curl = http->curl;
@@ -226,6 +236,9 @@ static int configure(struct xapi_http *http)
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, http);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, http->error);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, look_whether_over);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, http);
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, http->is_over ? 0L : 1L);
 	curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
 	/* Who the certificate was made for does not matter when it is known itself. */
@@ -266,6 +279,7 @@ int xapi_http_new(const struct xapi_options *options, struct xapi_http **ret_htt
 	error = init_library();
 	http->curl = error ? NULL : curl_easy_init();
 	snprintf(http->host, sizeof(http->host), "%s", options->host);
+	http->is_over = options->is_over;
 	if (!http->curl)
 		error = -ENOMEM;
 	if (!error)
@@ -334,6 +348,8 @@ static int set_transport_fault(const struct xapi_http *http, CURLcode code, stru
 
 	if (code == CURLE_PEER_FAILED_VERIFICATION && http->seen[0])
 		return set_certificate_fault(http, fault);
+	if (code == CURLE_ABORTED_BY_CALLBACK)
+		return fault_set(fault, FAULT_STOP, ECANCELED, "the receiver is ending");
 	if (code == CURLE_SSL_CACERT_BADFILE)
 		return fault_set(fault, FAULT_STOP, ENOENT, "[xcp] ca-file: %s", words);
 	if (code == CURLE_WRITE_ERROR)
@@ -345,7 +361,7 @@ static int set_transport_fault(const struct xapi_http *http, CURLcode code, stru
 			 "XAPI on %s cannot be reached: %s", http->host, words);
 }
 
-int xapi_http_post(struct xapi_http *http, const char *body, uint64_t timeout_ns,
+int xapi_http_post(struct xapi_http *http, const char *body, bool may_repeat, uint64_t timeout_ns,
 		   const char **ret_text, size_t *ret_size, struct fault *fault)
 {
 	long status = 0;
@@ -353,6 +369,7 @@ int xapi_http_post(struct xapi_http *http, const char *body, uint64_t timeout_ns
 
 	http->size = 0;
 	http->seen[0] = http->error[0] = '\0';
+	curl_easy_setopt(http->curl, CURLOPT_FRESH_CONNECT, may_repeat ? 0L : 1L);
 	curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, body);
 	curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body));
 	curl_easy_setopt(http->curl, CURLOPT_TIMEOUT_MS, (long)(timeout_ns / NS_PER_MS));

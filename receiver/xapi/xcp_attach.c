@@ -348,7 +348,8 @@ static int plug(struct xapi *xapi, const char *vm, const char *vdi_ref, char *re
 	struct fault ignored = {0};
 	int error = make_vbd(xapi, vm, vdi_ref, ret_vbd, fault);
 
-	*ret_is_left = false;
+	/* One whose making was not answered may be there, or come. */
+	*ret_is_left = error && xapi_error_is(xapi, "");
 	if (error)
 		return error;
 	error = xapi_run(xapi, "VBD.plug", json_pack("[s]", ret_vbd), PLUG_NS, NULL, 0, fault);

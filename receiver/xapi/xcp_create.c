@@ -60,24 +60,22 @@ static int make_plan(struct machines *machines, struct machine *machine, struct 
 	return error;
 }
 
-static bool is_ours(struct xapi *xapi, const char *class, const char *ref, const char *id)
+/* A VDI of ours goes from the VM before it is destroyed. */
+static int take_from_vms(struct xapi *xapi, const char *vdi, struct fault *fault)
 {
-	char method[64];
-	struct fault ignored = {0};
-	json_t *map;
-	const char *value;
-	bool is_same;
+	json_t *vbds;
+	int error = xapi_callf(xapi, &vbds, fault, "VDI.get_VBDs", "[s]", vdi);
 
-	snprintf(method, sizeof(method), "%s.get_other_config", class);
-	if (xapi_callf(xapi, &map, &ignored, method, "[s]", ref))
-		return false;
-	value = json_string_value(json_object_get(map, XCP_KEY));
-	is_same = value && strcmp(value, id) == 0;
-	json_decref(map);
-	return is_same;
+	if (error)
+		return error;
+	for (size_t i = 0; !error && i < json_array_size(vbds); i++)
+		error = xapi_callf(xapi, NULL, fault, "VBD.destroy", "[s]",
+				   json_string_value(json_array_get(vbds, i)));
+	json_decref(vbds);
+	return error;
 }
 
-/* Destroys every object of a class with this name that bears the record's id. */
+/* Destroys every object of a class with this name that bears the record's id; id NULL: whatever it bears. */
 static int destroy_named(struct xapi *xapi, const char *class, const char *name, const char *id,
 			 struct fault *fault)
 {
@@ -93,7 +91,15 @@ static int destroy_named(struct xapi *xapi, const char *class, const char *name,
 	for (size_t i = 0; !error && i < json_array_size(refs); i++) {
 		const char *ref = json_string_value(json_array_get(refs, i));
 
-		if (ref && is_ours(xapi, class, ref, id))
+		bool is_ours = ref && !id;
+
+		if (ref && id)
+			error = xcp_is_ours(xapi, class, ref, id, &is_ours, fault);
+		if (error || !is_ours)
+			continue;
+		if (strcmp(class, "VDI") == 0)
+			error = take_from_vms(xapi, ref, fault);
+		if (!error)
 			error = xapi_run(xapi, destroy, json_pack("[s]", ref), STORAGE_NS, NULL, 0,
 					 fault);
 	}
@@ -112,6 +118,9 @@ static int destroy_all(struct xapi *xapi, const struct plan *plan, const struct 
 	char name[XAPI_TEXT_MAX];
 	int error = destroy_named(xapi, "VM", record->vm_name, record->id, fault);
 
+	xcp_vm_making_name(record, name, sizeof(name));
+	if (!error)
+		error = destroy_named(xapi, "VM", name, NULL, fault);
 	for (unsigned int i = 0; !error && i < plan->disk_count; i++) {
 		disk_name(plan->name, i, name, sizeof(name));
 		error = destroy_named(xapi, "VDI", name, record->id, fault);
@@ -238,10 +247,21 @@ static int add_disks(struct machines *machines, struct machine *machine, struct 
 		     struct xcp_record *record, struct fault *fault)
 {
 	const struct xcp_record before = *record;
-	char name[XAPI_TEXT_MAX];
+	char name[XAPI_TEXT_MAX], vm[XAPI_REF_MAX];
 	struct fault ignored = {0};
-	int error = create_vdis(xapi, plan, request->sr, record, fault);
+	int error = xapi_get_text(xapi, "VM.get_by_uuid", record->vm, vm, sizeof(vm), fault);
 
+	/* What a receiver that died in here had made. */
+	for (unsigned int i = 0; !error && i < plan->disk_count; i++) {
+		disk_name(plan->name, i, name, sizeof(name));
+		if (plan->disks[i].is_wanted && !record->vdis[i][0])
+			error = destroy_named(xapi, "VDI", name, record->id, fault);
+	}
+	if (!error)
+		error = create_vdis(xapi, plan, request->sr, record, fault);
+	for (unsigned int i = 0; !error && i < plan->disk_count; i++)
+		if (record->vdis[i][0])
+			error = xcp_vbd_give(xapi, vm, record->vdis[i], i, fault);
 	if (!error)
 		error = xcp_record_store(machines, machine, record, fault);
 	for (unsigned int i = 0; error && i < plan->disk_count; i++) {
@@ -282,12 +302,28 @@ static int begin_record(struct machines *machines, struct machine *machine, stru
 	return xcp_record_store(machines, machine, ret_record, fault);
 }
 
+/* fault is what went wrong. A call whose answer got lost may still be at work, and what it makes then is found by the
+ * record. */
+static void undo(struct machines *machines, struct machine *machine, struct xapi *xapi,
+		 const struct plan *plan, const struct xcp_record *record,
+		 const struct fault *fault)
+{
+	bool is_lost = fault->class == FAULT_RETRY && xapi_error_is(xapi, "");
+	struct fault ignored = {0};
+
+	if (destroy_all(xapi, plan, record, &ignored))
+		log_warning("%s: what was made in the pool could not be taken away again (%s); the "
+			    "next 'blkferry xcp create' tries that first",
+			    machine->name, ignored.text);
+	else if (!is_lost)
+		(void)xcp_record_remove(machines, machine, &ignored);
+}
+
 int xcp_create(struct machines *machines, struct machine *machine,
 	       const struct xcp_request *request, json_t **ret_result, struct fault *fault)
 {
 	static struct os_mutex one_at_a_time = OS_MUTEX_INITIALIZER;
 	const char *vm_name = request->vm_name ? request->vm_name : machine->name;
-	struct fault ignored = {0};
 	struct xcp_record record;
 	struct plan plan = {0};
 	struct xapi *xapi;
@@ -307,12 +343,8 @@ int xcp_create(struct machines *machines, struct machine *machine,
 		record.is_complete = !error;
 		if (!error)
 			error = xcp_record_store(machines, machine, &record, fault);
-		if (error && destroy_all(xapi, &plan, &record, &ignored) == 0)
-			(void)xcp_record_remove(machines, machine, &ignored);
-		else if (error)
-			log_warning("%s: what was made in the pool could not be taken away again "
-				    "(%s); the next 'blkferry xcp create' tries that first",
-				    machine->name, ignored.text);
+		if (error)
+			undo(machines, machine, xapi, &plan, &record, fault);
 	}
 	os_mutex_unlock(&one_at_a_time);
 	xapi_close(xapi);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which VBD is it, and which /dev/xvdX? Names are given in the order in which disks come; the number that the pool gave the
+ * VBDs: making one, finding one; and which /dev/xvdX is it? Names are given in the order in which disks come; the number that the pool gave the
  * disk is in the device's name on the xenstore bus: /sys/block/xvdb/device/nodename says device/vbd/51728.
  */
 #include <dirent.h>
@@ -39,6 +39,24 @@ int xcp_device_find(const char *sys_block, unsigned int id, char *ret_name, size
 	if (folder)
 		closedir(folder);
 	return error;
+}
+
+int xcp_vbd_give(struct xapi *xapi, const char *vm, const char *vdi, unsigned int index,
+		 struct fault *fault)
+{
+	char ref[XAPI_REF_MAX], vbd[XAPI_REF_MAX] = "", device[8];
+	int error = xapi_get_text(xapi, "VDI.get_by_uuid", vdi, ref, sizeof(ref), fault);
+
+	if (!error)
+		error = xcp_vbd_find(xapi, vm, ref, vbd, fault);
+	if (error || vbd[0])
+		return error;
+	snprintf(device, sizeof(device), "%u", xcp_device_of(index));
+	return xapi_callf(xapi, NULL, fault, "VBD.create",
+			  "[{s:s, s:s, s:s, s:b, s:s, s:s, s:b, s:b, s:{}, s:s, s:{}}]", "VM", vm,
+			  "VDI", ref, "userdevice", device, "bootable", index == 0, "mode", "RW",
+			  "type", "Disk", "unpluggable", 1, "empty", 0, "other_config",
+			  "qos_algorithm_type", "", "qos_algorithm_params");
 }
 
 int xcp_vbd_find(struct xapi *xapi, const char *vm, const char *vdi_ref, char *ret_vbd,

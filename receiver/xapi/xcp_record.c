@@ -33,7 +33,7 @@ int xcp_check_options(const struct receiver_options *options, struct fault *faul
 	if (options->xcp_host)
 		return xapi_check_options(&api, fault);
 	if (options->xcp_user || options->xcp_password_file || options->xcp_fingerprint ||
-	    options->xcp_ca_file)
+	    options->xcp_ca_file || options->xcp_snapshots)
 		return fault_set(fault, FAULT_STOP, EINVAL, "[xcp] needs host");
 	return 0;
 }
@@ -65,7 +65,7 @@ const struct receiver_options *xcp_pool(void)
 	return pool;
 }
 
-int xcp_open(struct xapi **ret_xapi, struct fault *fault)
+int xcp_open_until(const atomic_bool *is_over, struct xapi **ret_xapi, struct fault *fault)
 {
 	struct xapi_options api;
 
@@ -73,7 +73,32 @@ int xcp_open(struct xapi **ret_xapi, struct fault *fault)
 		return fault_set(fault, FAULT_STOP, EINVAL,
 				 "receiver.ini has no section [xcp] that says which pool");
 	api = api_options(pool);
+	api.is_over = is_over;
 	return xapi_open(&api, ret_xapi, fault);
+}
+
+int xcp_open(struct xapi **ret_xapi, struct fault *fault)
+{
+	return xcp_open_until(NULL, ret_xapi, fault);
+}
+
+int xcp_is_ours(struct xapi *xapi, const char *class, const char *ref, const char *id,
+		bool *ret_is_ours, struct fault *fault)
+{
+	char method[64];
+	const char *found;
+	json_t *map;
+	int error;
+
+	*ret_is_ours = false;
+	snprintf(method, sizeof(method), "%s.get_other_config", class);
+	error = xapi_callf(xapi, &map, fault, method, "[s]", ref);
+	if (error) /* one that is not there any more is nobody's */
+		return xapi_error_is(xapi, "HANDLE_INVALID") ? 0 : error;
+	found = json_string_value(json_object_get(map, XCP_KEY));
+	*ret_is_ours = found && strcmp(found, id) == 0;
+	json_decref(map);
+	return 0;
 }
 
 static void record_path(const struct machines *machines, const struct machine *machine,
@@ -166,6 +191,40 @@ int xcp_record_remove(const struct machines *machines, const struct machine *mac
 	return error ? fault_set(fault, FAULT_STOP, -error, "%s cannot be removed: %s", path,
 				 strerror(-error))
 		     : 0;
+}
+
+void xcp_disks_list(struct machine *machine, struct xcp_disks *ret_disks)
+{
+	memset(ret_disks, 0, sizeof(*ret_disks));
+	os_mutex_lock(&machine->lock);
+	ret_disks->count = machine->slot_count;
+	for (unsigned int i = 0; i < machine->slot_count; i++)
+		if (strncmp(machine->slots[i].target, XCP_SCHEME, strlen(XCP_SCHEME)) == 0)
+			snprintf(ret_disks->vdis[i], XCP_UUID_MAX, "%.39s",
+				 machine->slots[i].target + strlen(XCP_SCHEME));
+	os_mutex_unlock(&machine->lock);
+}
+
+int xcp_disks_load(const struct machines *machines, struct machine *machine,
+		   struct xcp_disks *ret_disks, struct xcp_record *ret_record, struct fault *fault)
+{
+	int error = xcp_record_load(machines, machine, ret_record, fault);
+
+	xcp_disks_list(machine, ret_disks);
+	if (error == -ENOENT || (!error && !ret_record->is_complete))
+		return 1;
+	if (error)
+		return error;
+	for (unsigned int i = 0; i < ret_disks->count; i++)
+		if (!ret_disks->vdis[i][0])
+			return fault_set(
+				fault, FAULT_STOP, EINVAL,
+				"disk %u of %s does not go to the pool, where its VM is: take "
+				"disk%u "
+				"out of receiver.ini and run 'blkferry xcp create' again, or start "
+				"the machine by hand",
+				i, machine->name, i);
+	return 0;
 }
 
 bool xcp_slot_uri(const struct machines *machines, const struct machine *machine, unsigned int slot,

@@ -10,55 +10,16 @@
 
 #include "common/log.h"
 #include "common/os_clock.h"
+#include "receiver/ping.h"
 #include "receiver/xapi/xcp_internal.h"
 
 #define START_NS (600 * NS_PER_S)
 #define LIFE_NS	 (60 * NS_PER_S) /* for the guest's tools to say a word: not every guest has them */
 #define LOOK_NS	 (500 * NS_PER_MS)
-
-struct cutover_disks {
-	char vdis[WIRE_DISKS_MAX][XCP_UUID_MAX]; /* by slot; "": its target is not in the pool */
-	unsigned int count;
-};
-
-/* The VDIs that the machine's disks went to, whoever made them. */
-static void list_disks(struct machine *machine, struct cutover_disks *ret_disks)
-{
-	memset(ret_disks, 0, sizeof(*ret_disks));
-	os_mutex_lock(&machine->lock);
-	ret_disks->count = machine->slot_count;
-	for (unsigned int i = 0; i < machine->slot_count; i++)
-		if (strncmp(machine->slots[i].target, XCP_SCHEME, strlen(XCP_SCHEME)) == 0)
-			snprintf(ret_disks->vdis[i], XCP_UUID_MAX, "%.39s",
-				 machine->slots[i].target + strlen(XCP_SCHEME));
-	os_mutex_unlock(&machine->lock);
-}
-
-/* 1: it has no VM in the pool. */
-static int load(const struct machines *machines, struct machine *machine,
-		const struct cutover_disks *disks, struct xcp_record *ret_record,
-		struct fault *fault)
-{
-	int error = xcp_record_load(machines, machine, ret_record, fault);
-
-	if (error == -ENOENT || (!error && !ret_record->is_complete))
-		return 1;
-	if (error)
-		return error;
-	for (unsigned int i = 0; i < disks->count; i++)
-		if (!disks->vdis[i][0])
-			return fault_set(
-				fault, FAULT_STOP, EINVAL,
-				"disk %u of %s does not go to the pool, where its VM is: take "
-				"disk%u "
-				"out of receiver.ini and run 'blkferry xcp create' again, or start "
-				"the machine by hand",
-				i, machine->name, i);
-	return 0;
-}
+#define PING_NS	 (500 * NS_PER_MS)
 
 /* As long as they are attached here, nothing else can use them. */
-static int let_go(const struct cutover_disks *disks, struct fault *fault)
+static int let_go(const struct xcp_disks *disks, struct fault *fault)
 {
 	int error = 0;
 
@@ -75,7 +36,7 @@ static int get_power_state(struct xapi *xapi, const char *vm, char *ret_state, s
 }
 
 static int check_vm(struct xapi *xapi, const struct xcp_record *record,
-		    const struct cutover_disks *disks, struct fault *fault)
+		    const struct xcp_disks *disks, struct fault *fault)
 {
 	char vm[XAPI_REF_MAX], ref[XAPI_REF_MAX], power[32];
 	json_t *hosts;
@@ -106,13 +67,12 @@ static int check_vm(struct xapi *xapi, const struct xcp_record *record,
 
 int xcp_check(const struct machines *machines, struct machine *machine, struct fault *fault)
 {
-	struct cutover_disks disks;
+	struct xcp_disks disks;
 	struct xcp_record record;
 	struct xapi *xapi;
 	int error;
 
-	list_disks(machine, &disks);
-	error = load(machines, machine, &disks, &record, fault);
+	error = xcp_disks_load(machines, machine, &disks, &record, fault);
 	if (error)
 		return error == 1 ? 0 : error;
 	error = xcp_open(&xapi, fault);
@@ -123,81 +83,72 @@ int xcp_check(const struct machines *machines, struct machine *machine, struct f
 	return error;
 }
 
-static int give_disk(struct xapi *xapi, const char *vm, const char *vdi, unsigned int index,
-		     struct fault *fault)
+/* The VM must not be started by hand again: the replica goes on, or a person looks first. Its disks are no harm. */
+static void put_back(struct xapi *xapi, const char *vm)
 {
-	char ref[XAPI_REF_MAX], vbd[XAPI_REF_MAX] = "", device[8];
-	int error = xapi_get_text(xapi, "VDI.get_by_uuid", vdi, ref, sizeof(ref), fault);
-
-	if (!error)
-		error = xcp_vbd_find(xapi, vm, ref, vbd, fault);
-	if (error || vbd[0])
-		return error;
-	snprintf(device, sizeof(device), "%u", xcp_device_of(index));
-	return xapi_callf(xapi, NULL, fault, "VBD.create",
-			  "[{s:s, s:s, s:s, s:b, s:s, s:s, s:b, s:b, s:{}, s:s, s:{}}]", "VM", vm,
-			  "VDI", ref, "userdevice", device, "bootable", index == 0, "mode", "RW",
-			  "type", "Disk", "unpluggable", 1, "empty", 0, "other_config",
-			  "qos_algorithm_type", "", "qos_algorithm_params");
-}
-
-/* The VM as it was before the cutover; every step is tried. */
-static void put_back(struct xapi *xapi, const char *vm, const struct cutover_disks *disks)
-{
-	char ref[XAPI_REF_MAX], vbd[XAPI_REF_MAX];
 	struct fault fault = {0};
-	int error = xcp_vm_block(xapi, vm, true, &fault);
 
-	for (unsigned int i = 0; i < disks->count; i++) {
-		if (xapi_get_text(xapi, "VDI.get_by_uuid", disks->vdis[i], ref, sizeof(ref),
-				  &fault) ||
-		    xcp_vbd_find(xapi, vm, ref, vbd, &fault)) {
-			error = -EIO;
-			continue;
-		}
-		if (vbd[0] && xapi_callf(xapi, NULL, &fault, "VBD.destroy", "[s]", vbd))
-			error = -EIO;
-	}
-	if (error)
-		log_warning("not all could be put back: %s", fault.text);
+	if (xcp_vm_block(xapi, vm, true, &fault))
+		log_warning("the VM could not be blocked again: %s", fault.text);
 }
 
-/* It runs; does its guest live? Not every guest has the tools that tell. */
-static int wait_for_life(struct xapi *xapi, const char *vm, const char *name, struct fault *fault)
+/* Does its guest live? Not every guest has the tools that tell, or an address that was named. */
+static bool lives(struct xapi *xapi, const char *vm, const char *address, bool *may_ping)
+{
+	char metrics[XAPI_REF_MAX];
+	struct fault ignored = {0};
+	int error;
+
+	if (!xapi_get_text(xapi, "VM.get_guest_metrics", vm, metrics, sizeof(metrics), &ignored) &&
+	    strcmp(metrics, XAPI_NULL) != 0)
+		return true;
+	if (!address || !*may_ping)
+		return false;
+	error = ping_once(address, PING_NS);
+	*may_ping = error != -EACCES;
+	if (error == -EACCES)
+		log_warning("ping = %s: this process may not ping; let sysctl "
+			    "net.ipv4.ping_group_range allow its group to",
+			    address);
+	return !error;
+}
+
+/* It was started. What is not known in the end is no failure. */
+static int wait_for_life(struct xapi *xapi, const char *vm, const char *name, const char *address,
+			 struct fault *fault)
 {
 	uint64_t deadline_ns = os_monotonic_ns() + LIFE_NS;
-	char text[XAPI_REF_MAX];
-	int error = 0;
+	bool may_ping = true;
+	char power[32];
 
-	while (!error && os_monotonic_ns() < deadline_ns) {
-		error = get_power_state(xapi, vm, text, sizeof(text), fault);
-		if (!error && strcmp(text, "Running") != 0)
+	while (os_monotonic_ns() < deadline_ns) {
+		int error = get_power_state(xapi, vm, power, sizeof(power), fault);
+
+		if (error)
+			return error;
+		if (strcmp(power, "Running") != 0)
 			return fault_set(fault, FAULT_STOP, EIO,
 					 "the VM '%s' was started, and is %s now: see its console",
-					 name, text);
-		if (!error)
-			error = xapi_get_text(xapi, "VM.get_guest_metrics", vm, text, sizeof(text),
-					      fault);
-		if (!error && strcmp(text, XAPI_NULL) != 0) {
+					 name, power);
+		if (lives(xapi, vm, address, &may_ping)) {
 			log_info("the VM '%s' runs, and its guest has answered", name);
 			return 0;
 		}
 		os_sleep_ns(LOOK_NS);
 	}
-	if (!error)
-		log_info("the VM '%s' runs; its guest's tools, if it has any, said nothing within "
-			 "%d s",
-			 name, (int)(LIFE_NS / NS_PER_S));
-	return error;
+	log_info("the VM '%s' runs; its guest has not answered within %d s: has it guest tools, or "
+		 "an address in ping = of receiver.ini?",
+		 name, (int)(LIFE_NS / NS_PER_S));
+	return 0;
 }
 
-static int hand_over(struct xapi *xapi, const char *vm, const struct cutover_disks *disks,
+static int hand_over(struct xapi *xapi, const char *vm, const struct xcp_disks *disks,
 		     struct fault *fault)
 {
 	int error = 0;
 
 	for (unsigned int i = 0; !error && i < disks->count; i++)
-		error = give_disk(xapi, vm, disks->vdis[i], i, fault);
+		error = xcp_vbd_give(xapi, vm, disks->vdis[i], i, fault);
 	if (!error)
 		error = xcp_vm_block(xapi, vm, false, fault);
 	if (!error)
@@ -207,7 +158,7 @@ static int hand_over(struct xapi *xapi, const char *vm, const struct cutover_dis
 }
 
 static int start_vm(struct xapi *xapi, const struct xcp_record *record,
-		    const struct cutover_disks *disks, struct fault *fault)
+		    const struct xcp_disks *disks, const char *address, struct fault *fault)
 {
 	char vm[XAPI_REF_MAX], power[32];
 	struct fault ignored = {0};
@@ -226,20 +177,21 @@ static int start_vm(struct xapi *xapi, const struct xcp_record *record,
 		    strcmp(power, "Running") == 0)
 			error = 0;
 		if (error && strcmp(power, "Halted") == 0)
-			put_back(xapi, vm, disks);
+			put_back(xapi, vm);
 	}
-	return error ? error : wait_for_life(xapi, vm, record->vm_name, fault);
+	return error ? error : wait_for_life(xapi, vm, record->vm_name, address, fault);
 }
 
 int xcp_start(const struct machines *machines, struct machine *machine, struct fault *fault)
 {
-	struct cutover_disks disks;
+	const struct machine_options *options =
+		options_machine(machines_options(machines), machine->name);
+	struct xcp_disks disks;
 	struct xcp_record record;
 	struct xapi *xapi;
 	int error;
 
-	list_disks(machine, &disks);
-	error = load(machines, machine, &disks, &record, fault);
+	error = xcp_disks_load(machines, machine, &disks, &record, fault);
 	if (error < 0)
 		return error;
 	/* Also disks that a person made: whatever starts the machine wants them. */
@@ -247,7 +199,7 @@ int xcp_start(const struct machines *machines, struct machine *machine, struct f
 		return let_go(&disks, fault);
 	error = xcp_open(&xapi, fault);
 	if (!error) {
-		error = start_vm(xapi, &record, &disks, fault);
+		error = start_vm(xapi, &record, &disks, options ? options->ping : NULL, fault);
 		xapi_close(xapi);
 	}
 	return error ? fault_prefix(fault, "the VM '%s'", record.vm_name) : 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The VM that a machine will be: cloned from a template, with the source's memory, processors, firmware and
- * MAC addresses. It has no disks before the cutover, and must not be started by hand: both its block and the
- * disks in use by the receiver see to that.
+ * MAC addresses. It must not be started before the cutover: its block sees to that, and that its disks are in use by
+ * the receiver.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -37,7 +37,9 @@ static int change_map(struct xapi *xapi, const char *vm, const char *field, json
 
 int xcp_vm_block(struct xapi *xapi, const char *vm, bool is_blocked, struct fault *fault)
 {
-	static const char *const operations[] = {"start", "start_on"};
+	/* A revert would destroy the disks that are replicated to, and put others in their place. */
+	static const char *const operations[] = {"start", "start_on", "reverting"};
+	static const char ours[] = "replicated by blkferry";
 	json_t *map;
 	int error = xapi_callf(xapi, &map, fault, "VM.get_blocked_operations", "[s]", vm);
 
@@ -48,7 +50,7 @@ int xcp_vm_block(struct xapi *xapi, const char *vm, bool is_blocked, struct faul
 
 		if (is_blocked)
 			json_object_set_new(map, operations[i], json_string(XCP_BLOCKED));
-		else if (why && strcmp(why, XCP_BLOCKED) == 0)
+		else if (why && strncmp(why, ours, strlen(ours)) == 0)
 			json_object_del(map, operations[i]);
 	}
 	return xapi_callf(xapi, NULL, fault, "VM.set_blocked_operations", "[s, o]", vm, map);
@@ -156,10 +158,15 @@ static int make_vifs(struct xapi *xapi, const char *vm, const struct wire_machin
 	return error;
 }
 
+void xcp_vm_making_name(const struct xcp_record *record, char *ret_name, size_t size)
+{
+	snprintf(ret_name, size, "being made by blkferry (%s)", record->id);
+}
+
 static int clone_template(struct xapi *xapi, const char *name, const struct xcp_record *record,
 			  char *ret_ref, struct fault *fault)
 {
-	char template[XAPI_REF_MAX];
+	char template[XAPI_REF_MAX], making[XAPI_TEXT_MAX];
 	bool is_template = false;
 	int error = xapi_find(xapi, "VM", name, template, fault);
 
@@ -168,12 +175,16 @@ static int clone_template(struct xapi *xapi, const char *name, const struct xcp_
 					fault);
 	if (!error && !is_template)
 		error = fault_set(fault, FAULT_STOP, EINVAL, "'%s' is no template", name);
+	xcp_vm_making_name(record, making, sizeof(making));
 	if (!error)
-		error = xapi_run(xapi, "VM.clone", json_pack("[s, s]", template, record->vm_name),
-				 CLONE_NS, ret_ref, XAPI_REF_MAX, fault);
+		error = xapi_run(xapi, "VM.clone", json_pack("[s, s]", template, making), CLONE_NS,
+				 ret_ref, XAPI_REF_MAX, fault);
 	if (!error)
 		error = xapi_callf(xapi, NULL, fault, "VM.add_to_other_config", "[s, s, s]",
 				   ret_ref, XCP_KEY, record->id);
+	if (!error)
+		error = xapi_callf(xapi, NULL, fault, "VM.set_name_label", "[s, s]", ret_ref,
+				   record->vm_name);
 	return error;
 }
 
@@ -201,6 +212,9 @@ int xcp_vm_make(struct xapi *xapi, const struct xcp_record *record,
 		error = set_cpus(xapi, ret_ref, facts->cpus, fault);
 	if (!error)
 		error = set_firmware(xapi, ret_ref, facts, fault);
+	for (unsigned int i = 0; !error && i < WIRE_DISKS_MAX; i++)
+		if (record->vdis[i][0])
+			error = xcp_vbd_give(xapi, ret_ref, record->vdis[i], i, fault);
 	if (!error)
 		error = make_vifs(xapi, ret_ref, facts, request->networks, fault);
 	return error;

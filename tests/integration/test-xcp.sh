@@ -52,6 +52,7 @@ ferry xcp create web1 --sr 'Local storage'
 [ "$(pool_vdis length)" = 2 ] || fail "not two VDIs"
 [ "$(pool_vdis 'map(.virtual_size) | join(" ")')" = "$(status web1 '.disks | map(.size) | join(" ")')" ] || fail "sizes"
 [ "$(pool_vm web1 .is_a_template)" = false ]
+[ "$(pool_vm web1 '.VBDs | length')" = 2 ] || fail "its disks"
 [ "$(pool_vm web1 .VCPUs_max)" = "$(nproc)" ] || fail "processors"
 [ "$(pool_vm web1 .memory_static_max)" = "$(status web1 .source.memory)" ] || fail "memory"
 [ "$(pool_vm web1 .HVM_boot_params.firmware)" = "$(status web1 .source.firmware)" ] || fail "firmware"
@@ -64,19 +65,19 @@ said OPERATION_BLOCKED
 say "replication, over a killed receiver"
 wait_ready web1
 [ "$(status web1 '.disks[0].target' | cut -c1-4)" = xcp: ]
-[ "$(pool VBD.get_all | jq length)" = 2 ]
+[ "$(pool_vm blkferry '.VBDs | length')" = 2 ]
 stop_receiver KILL
 start_receiver "${XCP_LINES[@]}"
 wait_message "$T/receiver.log" "left attached by an earlier run"
 wait_ready web1
-[ "$(pool VBD.get_all | jq length)" = 2 ] || fail "VBDs leaked"
+[ "$(pool_vm blkferry '.VBDs | length')" = 2 ] || fail "VBDs leaked"
 ! grep -q "is another file than" "$T/receiver.log" || fail "the replica was distrusted without need"
 become_identical web1 "$(replica_of "$SOURCE")"
 
 say "a disk that somebody plugs in the place of ours is left alone"
 stop_agent
 wait_for 30 "[ \"\$(status web1 .connected)\" = false ]" "the end of the session"
-for ref in $(pool VBD.get_all | jq -c '.[]'); do
+for ref in $(pool_vm blkferry '.VBDs[] | tojson'); do
 	pool VBD.unplug "$ref" >/dev/null
 	pool VBD.destroy "$ref" >/dev/null
 done
@@ -108,8 +109,8 @@ order '{"fail": "VM.start", "error": ["NO_HOSTS_AVAILABLE"]}' >/dev/null
 ! ferry cutover web1 --fence hold --timeout 30 2>"$T/error" || fail "it was started"
 said "no host can run this VM"
 [ "$(pool_vm web1 .power_state)" = Halted ]
-[ "$(pool_vm web1 '.blocked_operations | length')" = 2 ] || fail "the VM is not blocked any more"
-[ "$(pool VBD.get_all | jq length)" = 0 ] || fail "VBDs were left"
+[ "$(pool_vm web1 '.blocked_operations | length')" = 3 ] || fail "the VM is not blocked any more"
+[ "$(pool_vm blkferry '.VBDs | length')" = 0 ] || fail "VBDs were left"
 
 say "and again"
 end_process "$AGENT_PID" KILL || true

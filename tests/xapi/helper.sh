@@ -59,7 +59,7 @@ start_pool()
 	cat "$T/pool.key" "$T/pool.crt" >"$T/pool.pem"
 	printf 'secret\n' >"$T/password"
 	start_process "$T/pool.log" "$TOP/tests/xapi/stub.py" --storage "$T/pool" --certificate "$T/pool.pem" \
-		--hook "$TOP/tests/xapi/helper-hook.sh" "$@"
+		--role vm-power-admin --hook "$TOP/tests/xapi/helper-hook.sh" "$@"
 	wait_for 20 "[ -s '$T/pool/port' ]" "the pool's port"
 	POOL=127.0.0.1:$(cat "$T/pool/port")
 	# shellcheck disable=SC2034  # for the test
@@ -91,6 +91,42 @@ pool_vm()
 pool_vdis()
 {
 	pool VDI.get_all_records | jq -r "[.[]] | sort_by(.name_label) | $1"
+}
+
+# snapshots NAME FILTER: of those that the machine's VM has in the pool, by jq
+snapshots()
+{
+	ferry points "$1" --snapshots --json | jq -r "$2"
+}
+
+# snapshot_disk UUID DISK: the file behind a snapshot's disk
+snapshot_disk()
+{
+	local vm vdi
+	vm=$(pool VM.get_by_uuid "\"$1\"")
+	vdi=$(pool VBD.get_all_records |
+		jq --argjson vm "$vm" "[.[] | select(.VM == \$vm and .userdevice == \"$2\")][0].VDI")
+	echo "$T/pool/$(pool VDI.get_uuid "$vdi" | jq -r .)"
+}
+
+# compare_newest_snapshot NAME DISKS: its disks are those of a view of its checkpoint
+compare_newest_snapshot()
+{
+	local name=$1 disks=$2 uuid number view disk
+	read -r uuid number < <(snapshots "$name" '.[-1] | "\(.uuid) \(.number)"')
+	for ((disk = 0; disk < disks; disk++)); do
+		cp "$(snapshot_disk "$uuid" "$disk")" "$T/snapshot$disk"
+	done
+	[ "$(ferry points "$name" --json | jq -r ".[] | select(.number == $number) | .snapshot")" = \
+		"$(snapshots "$name" ".[] | select(.number == $number) | .name")" ] || fail "points does not show it"
+	view=$(ferry view "$name" --at "#$number" --json)
+	for ((disk = 0; disk < disks; disk++)); do
+		nsenter -t "$HELPER_PID" -m nbdcopy "$(jq -r ".disks[$disk].uri" <<<"$view")" "$T/view$disk"
+		cmp -n "$(stat -c %s "$T/view$disk")" "$T/view$disk" "$T/snapshot$disk" ||
+			fail "disk $disk of snapshot '$uuid' is not checkpoint #$number"
+	done
+	ferry view "$name" --stop "$(jq -r .id <<<"$view")" >/dev/null
+	say "snapshot of checkpoint #$number: identical"
 }
 
 check_pool()

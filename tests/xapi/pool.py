@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The state of a small pool, with what the calls do to it: one host, two VMs (its control domain and a helper),
 a template, storage, a network. Values are checked against XAPI's own description whenever they change."""
+import copy
+import json
 import os
 import shutil
 import subprocess
@@ -26,6 +28,7 @@ class Pool:
         self.sessions = set()
         self.changed = threading.Condition(threading.RLock())
         self.events = []  # (number, class, operation, ref, snapshot)
+        self.is_silent = False  # guests have no tools
         self.faults = []  # dicts: method, error, times
         self.populate()
 
@@ -98,6 +101,35 @@ class Pool:
         """False when it could not do it: somebody has the device open."""
         return not self.args.hook or subprocess.run([self.args.hook, *words], stdin=subprocess.DEVNULL).returncode == 0
 
+    # --- for tests of faults: the same state again, and what there is ---
+
+    def save(self):
+        self.saved = copy.deepcopy(self.objects)
+
+    def restore(self):
+        self.objects = copy.deepcopy(self.saved)
+        kept = {record["uuid"] for record in self.objects["VDI"].values()}
+        for name in os.listdir(self.args.storage):
+            if len(name) == 36 and name not in kept:
+                os.unlink(os.path.join(self.args.storage, name))
+        for ref, record in self.objects["VDI"].items():
+            with open(self.path_of(ref), "ab") as file:
+                file.truncate(record["virtual_size"])
+
+    def census(self):
+        """What there is, without what differs from run to run: a line for each VM and VDI."""
+        lines = []
+        for vm in self.objects["VM"].values():
+            disks = sorted([vbd["userdevice"], self.get("VDI", vbd["VDI"])["name_label"], vbd["currently_attached"],
+                            self.get("VDI", vbd["VDI"])["is_a_snapshot"]]
+                           for vbd in (self.get("VBD", ref) for ref in vm["VBDs"]))
+            lines.append(json.dumps(["VM", vm["name_label"], vm["power_state"], vm["is_a_snapshot"],
+                                     sorted(vm["blocked_operations"]), vm["other_config"].get("blkferry-checkpoint"),
+                                     len(vm["snapshots"]), len(vm["VIFs"]), disks]))
+        for vdi in self.objects["VDI"].values():
+            lines.append(json.dumps(["VDI", vdi["name_label"], vdi["is_a_snapshot"], len(vdi["VBDs"])]))
+        return sorted(lines) + [f"VBD {len(self.objects['VBD'])} VIF {len(self.objects['VIF'])}"]
+
     # --- VDI ---
 
     def vdi_create(self, args):
@@ -129,6 +161,9 @@ class Pool:
         for vbd in list(record["VBDs"]):
             self.vbd_destroy(vbd)
         os.unlink(self.path_of(ref))
+        if record["snapshot_of"] in self.objects["VDI"]:
+            siblings = self.get("VDI", record["snapshot_of"])["snapshots"]
+            self.change("VDI", record["snapshot_of"], snapshots=[other for other in siblings if other != ref])
         sr = record["SR"]
         self.use_space(sr, -record["virtual_size"])
         self.change("SR", sr, VDIs=[vdi for vdi in self.get("SR", sr)["VDIs"] if vdi != ref])
@@ -142,6 +177,8 @@ class Pool:
         snapshot = self.add("VDI", **fields)
         shutil.copyfile(self.path_of(ref), self.path_of(snapshot))
         self.change("VDI", ref, snapshots=record["snapshots"] + [snapshot])
+        self.change("SR", record["SR"], VDIs=self.get("SR", record["SR"])["VDIs"] + [snapshot])
+        self.use_space(record["SR"], record["virtual_size"])
         return snapshot
 
     # --- VBD, VIF ---
@@ -213,6 +250,25 @@ class Pool:
         del fields["uuid"]
         return self.add("VM", **fields)
 
+    def vm_snapshot(self, ref, name, ignored=()):
+        """Its disks one after the other, whoever writes to them; other_config is the VM's, what is blocked is not."""
+        vm = self.get("VM", ref)
+        disks = [(self.get("VBD", vbd), self.vdi_snapshot(self.get("VBD", vbd)["VDI"], {})) for vbd in vm["VBDs"]
+                 if self.get("VBD", vbd)["VDI"] not in ignored]
+        fields = {**vm, "name_label": name, "VBDs": [], "VIFs": [], "is_a_snapshot": True, "is_a_template": True,
+                  "snapshot_of": ref, "snapshot_time": "20261121T12:00:00Z", "snapshots": [],
+                  "blocked_operations": {}, "current_operations": {}, "power_state": "Halted", "resident_on": NULL}
+        del fields["uuid"]
+        snapshot = self.add("VM", **fields)
+        for vbd, vdi in disks:
+            self.vbd_create({**{key: value for key, value in vbd.items() if key != "uuid"}, "VM": snapshot, "VDI": vdi,
+                             "other_config": {"owner": ""}})
+        for vif in vm["VIFs"]:
+            self.vif_create({**{key: value for key, value in self.get("VIF", vif).items() if key != "uuid"},
+                             "VM": snapshot})
+        self.change("VM", ref, snapshots=vm["snapshots"] + [snapshot])
+        return snapshot
+
     def vm_provision(self, ref):
         if "disks" in self.get("VM", ref)["other_config"]:
             raise XapiError("SR_BACKEND_FAILURE_44", "", "the template's own disks would be made", "")
@@ -226,6 +282,9 @@ class Pool:
             self.vbd_destroy(vbd)
         for vif in list(vm["VIFs"]):
             self.remove("VIF", vif)
+        if vm["snapshot_of"] in self.objects["VM"]:
+            siblings = self.get("VM", vm["snapshot_of"])["snapshots"]
+            self.change("VM", vm["snapshot_of"], snapshots=[other for other in siblings if other != ref])
         self.remove("VM", ref)
 
     def vm_memory_limits(self, ref, static_min, static_max, dynamic_min, dynamic_max):
@@ -254,7 +313,8 @@ class Pool:
                 raise XapiError("VDI_IN_USE", vdi, "start")
         for vbd in vm["VBDs"]:
             self.attach(vbd)
-        metrics = self.add("VM_guest_metrics", PV_drivers_detected=True, live=True, networks={"0/ip": "192.0.2.7"})
+        metrics = NULL if self.is_silent else self.add("VM_guest_metrics", PV_drivers_detected=True, live=True,
+                                                       networks={"0/ip": "192.0.2.7"})
         self.change("VM", ref, power_state="Running", resident_on=next(iter(self.objects["host"])),
                     guest_metrics=metrics)
 
@@ -276,7 +336,7 @@ class Pool:
             "VDI.create": self.vdi_create, "VDI.destroy": self.vdi_destroy, "VDI.snapshot": self.vdi_snapshot,
             "VBD.create": self.vbd_create, "VBD.plug": self.vbd_plug, "VBD.unplug": self.vbd_unplug,
             "VBD.destroy": self.vbd_destroy, "VIF.create": self.vif_create,
-            "VM.clone": self.vm_clone, "VM.provision": self.vm_provision, "VM.destroy": self.vm_destroy,
+            "VM.clone": self.vm_clone, "VM.snapshot": self.vm_snapshot, "VM.provision": self.vm_provision, "VM.destroy": self.vm_destroy,
             "VM.start": self.vm_start, "VM.hard_shutdown": self.vm_shutdown, "VM.clean_shutdown": self.vm_shutdown,
             "VM.set_memory_limits": self.vm_memory_limits,
             "VM.set_VCPUs_max": lambda ref, value: self.vm_vcpus(ref, "VCPUs_max", value),

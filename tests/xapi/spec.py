@@ -5,6 +5,9 @@ import os
 import re
 
 NULL = "OpaqueRef:NULL"
+ROLES = ["read-only", "vm-operator", "vm-admin", "vm-power-admin", "pool-operator", "pool-admin"]
+# How many parameters a call had before newer versions gave it more, which have defaults.
+FEWER_PARAMS = {"VM.snapshot": 2}
 
 
 class Spec:
@@ -24,6 +27,10 @@ class Spec:
 
     def message(self, name, message):
         return self.classes.get(name, {}).get("messages", {}).get(message)
+
+    def may_call(self, role, name, message):
+        needed = (self.message(name, message) or {}).get("role", ROLES[0])
+        return ROLES.index(role) >= ROLES.index(needed)
 
     def methods(self):
         for name, described in self.classes.items():

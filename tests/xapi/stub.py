@@ -8,14 +8,19 @@ Usage: stub.py [--port N] [--unix PATH] [--certificate PEM] --storage FOLDER [OP
   --slave-of ADDRESS   every call is answered HOST_IS_SLAVE
   --hook COMMAND       run as COMMAND plug|unplug VM-UUID DEVICE XENSTORE-ID FILE
   --sr-gib N           size of the storage
+  --role ROLE          who logs in has this role, and may do what XAPI's description lets that one
 
 Tests also POST to /test: {"fail": METHOD, "error": [CODE, ...], "times": N}, {"expire": true} ends all
 sessions, {"pause": METHOD, "seconds": N}, {"call": METHOD, "params": [...]} without a session, {"change": CLASS,
-"fields": {...}} of all objects of it, {"log": true}."""
+"fields": {...}} of all objects of it, {"log": true}, {"silent": true} guests have no tools. For faults at every call: {"save": true} and {"restore": true}
+the state, {"census": true}, {"inject": WHAT, "at": N, "pid": PID} at the N'th call of now on, those of session, task
+and event not counted (or N a method): "fail", "kill" (the caller, when it was executed), "lose" (executed, but the answer does not
+come), "none"; {"counted": true}."""
 import argparse
 import http.server
 import json
 import os
+import signal
 import socketserver
 import ssl
 import sys
@@ -25,23 +30,41 @@ import traceback
 import xmlrpc.client
 
 from pool import Pool, XapiError
+from spec import FEWER_PARAMS
 
 PASSWORD = "secret"
+
+
+class Lost(Exception):
+    """The answer does not come."""
 
 
 class Api:
     def __init__(self, args):
         self.args, self.pool = args, Pool(args)
         self.pauses, self.log = {}, []
+        self.injection, self.counted = {}, []
 
     def test(self, order):
         pool = self.pool
         if "fail" in order:
             pool.faults.append({"method": order["fail"], "error": order.get("error"), "times": order.get("times", 1)})
+        pool.is_silent = order.get("silent", pool.is_silent)
         if order.get("expire"):
             pool.sessions.clear()
         if "pause" in order:
             self.pauses[order["pause"]] = order["seconds"]
+        if "inject" in order:
+            self.injection, self.counted = order, []
+        if "counted" in order:
+            return self.counted
+        with pool.changed:
+            if "save" in order:
+                pool.save()
+            if "restore" in order:
+                pool.restore()
+            if "census" in order:
+                return pool.census()
         if "change" in order:
             for ref in list(pool.objects[order["change"]]):
                 pool.change(order["change"], ref, **order["fields"])
@@ -67,11 +90,26 @@ class Api:
             return list(self.pool.spec.methods())
         if not params or params[0] not in self.pool.sessions:
             raise XapiError("SESSION_INVALID", params[0] if params else "")
-        if method.startswith("Async."):
-            return self.start_task(method[6:], params[1:])
         if method == "event.from":
             return self.checked("event", "from", params[1:], self.events_from(*params[1:]))
-        return self.run(method, params[1:], params[0])
+        what = self.injected(method.removeprefix("Async."))
+        if method.startswith("Async."):
+            result = self.start_task(method[6:], params[1:], what)
+        else:
+            result = self.run(method, params[1:], params[0], what)
+        if what == "lose":
+            raise Lost
+        return result
+
+    def injected(self, method):
+        """What is to happen at this call; None: nothing."""
+        name, _, message = method.partition(".")
+        if not self.pool.spec.may_call(self.args.role, name, message):
+            raise XapiError("RBAC_PERMISSION_DENIED", method, "No permission in user session")
+        if name in ("session", "task", "event"):
+            return None
+        self.counted.append(method)
+        return self.injection.get("inject") if self.injection.get("at") in (len(self.counted), method) else None
 
     def log_in(self, user, password, *_):
         self.fail_if_told("session.login_with_password")
@@ -89,7 +127,7 @@ class Api:
             raise AssertionError(wrong)
         return result
 
-    def run(self, method, params, session=None):
+    def run(self, method, params, session=None, what=None):
         name, _, message = method.partition(".")
         described = self.pool.spec.message(name, message)
         if not described:
@@ -98,31 +136,41 @@ class Api:
         if method == "session.logout":
             self.pool.sessions.discard(session)
             return ""
-        if len(kinds) != len(params):
+        if len(kinds) != len(params) and FEWER_PARAMS.get(method) != len(params):
             raise XapiError("MESSAGE_PARAMETER_COUNT_MISMATCH", method, len(kinds), len(params))
         for (label, kind), value in zip(kinds, params):
             wrong = self.pool.spec.wrong(kind, value, f"{method}({label})")
             if wrong:
                 raise XapiError("FIELD_TYPE_ERROR", wrong)
         self.fail_if_told(method)
+        if what == "fail":
+            raise XapiError("SR_BACKEND_FAILURE_46", "", "injected", "")
+        if method == "VM.snapshot":
+            self.pool.change("VM", params[0], current_operations={"OpaqueRef:task": "snapshot"})
         time.sleep(self.pauses.pop(method, 0))
         if method == "event.inject":
             self.pool.tell(params[0], "mod", params[1])
             return self.token(len(self.pool.events))
         with self.pool.changed:
             special = self.pool.special().get(method)
-            result = special(*params) if special else self.pool.generic(name, message, params)
+            try:
+                result = special(*params) if special else self.pool.generic(name, message, params)
+            finally:
+                if method == "VM.snapshot":
+                    self.pool.change("VM", params[0], current_operations={})
+            if what == "kill":
+                os.kill(self.injection["pid"], signal.SIGKILL)
         return self.checked(name, message, params, result)
 
-    def start_task(self, method, params):
+    def start_task(self, method, params, what):
         task = self.pool.add("task", name_label="Async." + method, created=now())
-        threading.Thread(target=self.run_task, args=(task, method, params), daemon=True).start()
+        threading.Thread(target=self.run_task, args=(task, method, params, what), daemon=True).start()
         return task
 
-    def run_task(self, task, method, params):
+    def run_task(self, task, method, params, what):
         fields = {"status": "success", "progress": 1.0, "finished": now()}
         try:
-            result = self.run(method, params)
+            result = self.run(method, params, None, what)
             fields["result"] = f"<value>{result}</value>" if result else ""
         except XapiError as error:
             fields.update(status="failure", error_info=error.row)
@@ -210,6 +258,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.answer(self.xml(body), "text/xml")
         except XapiError as error:
             self.answer(json.dumps({"error": error.row}), "application/json", 500)
+        except (Lost, BrokenPipeError, ConnectionResetError, ssl.SSLError):  # the latter: who asked was killed
+            self.close_connection = True
         except Exception:
             say_bug()
             self.answer("<html>500</html>", "text/html", 500)
@@ -245,6 +295,7 @@ def main():
         parser.add_argument("--" + name)
     parser.add_argument("--port", type=int)
     parser.add_argument("--sr-gib", type=int, default=100)
+    parser.add_argument("--role", default="pool-admin")
     args = parser.parse_args()
     Handler.api = Api(args)
     if args.unix:

@@ -82,8 +82,11 @@ static void the_vm_is_like_the_source(void **state)
 		    ".memory_static_max == 4294967296 and .memory_dynamic_min == 4294967296 and "
 		    ".HVM_boot_params.firmware == \"bios\" and .is_a_template == false and "
 		    ".platform.secureboot == \"false\" and .platform.acpi == \"1\" and "
-		    "(.blocked_operations | has(\"start\") and has(\"start_on\")) and "
-		    "(.VBDs | length) == 0");
+		    "(.blocked_operations | has(\"start\") and has(\"start_on\") and "
+		    "has(\"reverting\")) and (.VBDs | length) == 1");
+	assert_pool("VBD.get_all_records",
+		    "[.[]] | length == 1 and .[0].userdevice == \"0\" and .[0].bootable and "
+		    "(.[0].currently_attached | not)");
 	assert_pool("VIF.get_all_records", "[.[]] | sort_by(.device) | map(.device + .MAC) == "
 					   "[\"052:54:00:00:00:01\", \"152:54:00:00:00:02\"]");
 }
