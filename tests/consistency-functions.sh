@@ -140,7 +140,9 @@ unmount_view()
 	done
 	for folder in "$T"/view/disk?; do
 		losetup -j "$folder/nbd" 2>/dev/null | cut -d : -f 1 | xargs -r losetup -d
-		mountpoint -q "$folder" && fusermount3 -u "$folder"
+		# Whoever looks at all block devices of the machine may hold the loop device for a moment longer.
+		! mountpoint -q "$folder" || wait_until 20 "fusermount3 -u '$folder'" ||
+			say "$folder cannot be unmounted"
 	done
 	return 0
 }
