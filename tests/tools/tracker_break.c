@@ -2,7 +2,8 @@
 /*
  * Changes what a set of pins says of itself, as another version or a fault would have left it.
  *
- * Usage: tracker_break SET_FOLDER programs-hash|layout|boot-id|lookup|tags
+ * Usage: tracker_break SET_FOLDER programs-hash|layout|boot-id|lookup|tags|suspect
+ *   suspect as if a passthrough command had been seen
  *   tags    as if the disks had had one tag when tracking began
  *   lookup  empties the programs' table of disks: they run, and mark nothing
  */
@@ -42,6 +43,10 @@ int main(int argc, char **argv)
 	else if (strcmp(argv[2], "tags") == 0)
 		for (unsigned int i = 0; i < state->header.slots; i++)
 			state->slots[i].pending_tags = state->slots[i].pending_count = 1;
+	else if (strcmp(argv[2], "suspect") == 0)
+		for (unsigned int i = 0; i < state->header.slots; i++)
+			__atomic_fetch_or(&state->slots[i].suspect, TRACKER_SUSPECT_COMMAND,
+					  __ATOMIC_SEQ_CST);
 	else
 		errx(2, "no such thing to break: %s", argv[2]);
 	return 0;
