@@ -197,8 +197,9 @@ static int share(struct machine *machine, const struct replica_user *user,
 {
 	struct replica *replica = machine->replica;
 	int error = check_open(machine, fault);
+	/* None: it was to begin anew, and could not. */
 	bool has_to_mend = !error && user && user->is_session &&
-			   journal_is_broken(replica->journal);
+			   (!replica->journal || journal_is_broken(replica->journal));
 
 	replica->holds += error ? 0 : 1;
 	machine->is_replica_changing = has_to_mend;
