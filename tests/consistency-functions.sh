@@ -131,6 +131,14 @@ mount_view_disk()
 	esac
 }
 
+# unmount_disk TYPE DEVICE FOLDER: whoever made a mount namespace meanwhile has the file system mounted, too: until that
+# ends, its journal is in use.
+unmount_disk()
+{
+	umount "$3"
+	wait_for 120 "[ ! -e '/sys/fs/$1/$(basename "$2")' ]" "another mount namespace that has $2 mounted"
+}
+
 # unmount_view: what open_view has mounted and attached
 unmount_view()
 {
@@ -173,7 +181,7 @@ close_view()
 {
 	local number=$1 disk
 	for disk in "${!SOURCES[@]}"; do
-		umount "$T/view/mnt$disk"
+		unmount_disk "${SOURCE_FS[disk]}" "${VIEW_DEVICES[disk]}" "$T/view/mnt$disk"
 		check_filesystem "${SOURCE_FS[disk]}" "${VIEW_DEVICES[disk]}" ||
 			fail "checkpoint #$number: disk $disk (${SOURCE_FS[disk]}) is damaged: $(tail -n 3 "$T/fsck.log")"
 	done
