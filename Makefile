@@ -23,6 +23,9 @@ MANDIR ?= $(PREFIX)/share/man
 LIBDIR ?= $(PREFIX)/lib/blkferry
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
+SHUTDOWNDIR ?= $(PREFIX)/lib/systemd/system-shutdown
+INITRAMFSDIR ?= $(PREFIX)/share/initramfs-tools
+DRACUTDIR ?= $(PREFIX)/lib/dracut/modules.d
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/vendor-completions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
@@ -80,7 +83,7 @@ SKELETONS := $(patsubst agent/bpf/%.bpf.c,$(BUILD)/bpf/%.skel.h,$(BPF_SRC))
 
 # Empty: do not build it (nbdkit loads it, so it cannot be static).
 VIEW_PLUGIN ?= $(BUILD)/nbdkit-blkferry-plugin.so
-PROGRAMS := $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(BUILD)/blkferry $(VIEW_PLUGIN)
+PROGRAMS := $(BUILD)/blkferry-agent $(BUILD)/blkferry-early $(BUILD)/blkferry-receiver $(BUILD)/blkferry $(VIEW_PLUGIN)
 
 all: $(PROGRAMS)
 # Made on the way, and kept: or they would be made again each time.
@@ -103,6 +106,11 @@ $(BUILD)/lib%.a:
 $(BUILD)/blkferry-agent: $(call obj,agent/main.c) $(BUILD)/libagent.a $(BUILD)/libcommon.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LDLIBS)
+
+# For the initramfs: of the agent's code only what it needs, of the libraries too.
+$(BUILD)/blkferry-early: $(call obj,agent/early/main.c) $(BUILD)/libagent.a $(BUILD)/libcommon.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LDLIBS)
 
 $(BUILD)/blkferry-receiver: $(call obj,receiver/main.c) $(BUILD)/libreceiver.a $(BUILD)/libcommon.a
 	$(call say,LD,$@)
@@ -259,8 +267,17 @@ install: all
 		$(addprefix $(DESTDIR)$(MANDIR)/man,1 5 7 8) $(DESTDIR)$(SYSCONFDIR)/blkferry
 	install -m 755 $(BUILD)/blkferry-agent $(BUILD)/blkferry-receiver $(DESTDIR)$(SBINDIR)
 	install -m 755 $(BUILD)/blkferry $(DESTDIR)$(BINDIR)
+	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(SHUTDOWNDIR) $(DESTDIR)$(DRACUTDIR) \
+		$(DESTDIR)$(INITRAMFSDIR)/hooks $(DESTDIR)$(INITRAMFSDIR)/scripts/init-premount
+	install -m 755 $(BUILD)/blkferry-early $(DESTDIR)$(LIBDIR)
+	install -m 755 packaging/systemd/system-shutdown $(DESTDIR)$(SHUTDOWNDIR)/blkferry
+	install -m 755 packaging/initramfs-tools/hook $(DESTDIR)$(INITRAMFSDIR)/hooks/blkferry
+	install -m 755 packaging/initramfs-tools/init-premount $(DESTDIR)$(INITRAMFSDIR)/scripts/init-premount/blkferry
+	cp -R packaging/dracut/50blkferry $(DESTDIR)$(DRACUTDIR)
+	sed -i 's|/usr/lib/blkferry/blkferry-early|$(LIBDIR)/blkferry-early|' $(DESTDIR)$(SHUTDOWNDIR)/blkferry \
+		$(DESTDIR)$(INITRAMFSDIR)/hooks/blkferry $(DESTDIR)$(INITRAMFSDIR)/scripts/init-premount/blkferry \
+		$(DESTDIR)$(DRACUTDIR)/50blkferry/*
 ifneq ($(VIEW_PLUGIN),)
-	install -d $(DESTDIR)$(LIBDIR)
 	install -m 755 $(VIEW_PLUGIN) $(DESTDIR)$(LIBDIR)
 endif
 	install -m 644 packaging/systemd/*.service $(DESTDIR)$(UNITDIR)

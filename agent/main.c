@@ -24,6 +24,8 @@ static const struct cli_command commands[] = {
 	{"disks", cli_disks, "show which disks would be replicated, and why"},
 	{"check", cli_check, "look whether this system would start on the target's hardware"},
 	{"first-boot", cli_first_boot, "have the network changed when this starts elsewhere"},
+	{"initramfs", cli_initramfs,
+	 "have tracking begin with the system: restarts need no comparison"},
 	{"forget", cli_forget, "end write tracking after the agent was stopped"},
 };
 

@@ -17,6 +17,9 @@
 
 #define CHECKPOINT_LEAST_NS (100 * NS_PER_MS)
 #define CHECKPOINT_MOST_NS  (3600 * NS_PER_S)
+/* Bitmaps may take a sixth each of what the ring leaves of the ceiling: dirty, todo, and one more while a verify
+ * runs. */
+#define BITMAP_SHARE 6
 
 static const char *const tracker_names[] = {"auto", "bpf", "scan", NULL};
 static const char *const compression_names[] = {"none", "lz4", "zstd", NULL};
@@ -34,6 +37,7 @@ static const struct config_key keys[] = {
 	KEY("disks", CONFIG_STRING, disks),
 	KEY("state-folder", CONFIG_STRING, state_folder),
 	KEY("pin-folder", CONFIG_STRING, pin_folder),
+	KEY("handover-file", CONFIG_STRING, handover_file),
 	KEY("tracker", CONFIG_CHOICE, tracker, .choices = tracker_names),
 	KEY("allocated-only", CONFIG_SWITCH, allocated_only),
 	KEY("connections", CONFIG_NUMBER, connections, .most = WIRE_CONNECTIONS_MAX),
@@ -130,6 +134,13 @@ int options_read(const char *path, struct agent_options *ret_options, struct fau
 	choose_ring(&options);
 	*ret_options = options;
 	return 0;
+}
+
+uint64_t options_bitmap_bytes(const struct agent_options *options)
+{
+	uint64_t ring_bytes = options->capture == OPTIONS_CAPTURE_OFF ? 0 : options->ring_bytes;
+
+	return (options->memory_bytes - ring_bytes) / BITMAP_SHARE;
 }
 
 void options_fini(struct agent_options *options)

@@ -24,7 +24,8 @@ struct agent_options {
 	char *disks;
 	char *state_folder;
 	char *pin_folder;
-	int tracker; /* enum options_tracker */
+	char *handover_file; /* NULL: in the state folder, or where the root file system has it */
+	int tracker;	     /* enum options_tracker */
 	bool allocated_only;
 	uint64_t connections; /* 0: as the cores allow */
 	uint64_t limit_bytes_per_s;
@@ -43,6 +44,8 @@ struct agent_options {
 /* Defaults, then path. A missing file is an error that says how to make one, except for the default path,
  * which may be absent. */
 int options_read(const char *path, struct agent_options *ret_options, struct fault *fault);
+/* Of tracker_options: what one of the two bitmaps may take. */
+uint64_t options_bitmap_bytes(const struct agent_options *options);
 void options_fini(struct agent_options *options);
 
 /* Splits HOST[:PORT], [IPv6]:PORT. host_size at least 256. */

@@ -27,7 +27,7 @@ struct found_disk {
 /* Finds whole leaf disks. wanted is "auto" (every disk that holds a mounted file system, swap or
  * LVM, through partitions, dm and md down to the leaf) or a comma-separated list, each a path (links are
  * followed), a serial number or a WWN. An entry that matches nothing or two disks is a STOP fault that
- * lists what is there. The caller frees *ret_disks. */
+ * lists what is there. With NULL all that is there is found, and nothing chosen. The caller frees *ret_disks. */
 int disks_find(const char *wanted, struct found_disk **ret_disks, unsigned int *ret_count,
 	       struct fault *fault);
 /* Looks again at a disk that is known: same identity at that path? -ENODEV if gone. Fills in its size and its
@@ -131,6 +131,40 @@ void facts_read(struct wire_machine *ret_machine);
 struct wire_checks;
 /* What `blkferry-agent check` found last on this machine. 0, -ENOENT when it never ran, or -errno. */
 int readiness_read(const char *state_folder, struct wire_checks *ret_checks);
+
+/* --- handover_agent.c: tracking across a restart of the system ------------------------------------ */
+
+#define START_TEXT_MAX 256
+
+/* What the last start of the system meant for tracking. */
+enum start_kind {
+	START_NONE = 0, /* nothing is known */
+	START_ORDERLY,	/* it went on without a hole: nothing to compare */
+	START_COMPARED, /* the disks have to be compared; the text says why */
+};
+
+struct start_note {
+	enum start_kind kind;
+	char text[START_TEXT_MAX];
+};
+
+struct agent_options;
+
+/* Sets up, or looks after, what `blkferry-early` needs: the file for the record of a stop, and the plan that says
+ * where on the disk it lies, which the initramfs gets. */
+int handover_prepare(const struct agent_options *options, struct fault *fault);
+int handover_plan_path(const struct agent_options *options, char *ret_path, size_t size,
+		       struct fault *fault);
+int handover_remove(const struct agent_options *options, struct fault *fault);
+/* The agent goes on, and will forget blocks: what it left at its last end holds no more, nor does a record that the
+ * last start did not use. Call before it forgets any. Says in the log when the next restart will need a comparison. */
+int handover_begin(const struct agent_options *options, struct fault *fault);
+/* The agent has forgotten its last block: leaves what a record of a stop needs to know of these disks. */
+int handover_end(const struct agent_options *options, const struct tracked_disk *disks,
+		 unsigned int count, struct fault *fault);
+/* What the last start found, START_NONE when nobody has said; and says it, until the next. */
+void handover_read_note(const struct agent_options *options, struct start_note *ret_note);
+void handover_keep_note(const struct agent_options *options, const struct start_note *note);
 
 /* --- host.c -------------------------------------------------------------------------------------- */
 

@@ -52,6 +52,9 @@ void replicator_free(struct replicator *replicator)
 		return;
 	session_close(replicator->session);
 	freezer_free(replicator->freezer); /* committed: that thaws nothing */
+	/* A source that is fenced writes no file; one that is removed has nothing to leave. */
+	if (replicator->source && !replicator->fenced && !replicator->is_removed)
+		source_end_in_order(replicator->source);
 	source_close(replicator->source,
 		     replicator->is_removed ? SOURCE_END_TRACKING : SOURCE_KEEP_TRACKING);
 	rate_limit_free(replicator->limit);
@@ -116,6 +119,11 @@ static int reconcile_disk(struct replicator *replicator, unsigned int index, str
 	log_info("disk %u, %s: %s: %s", index, disk->disk.path, why,
 		 stage == SOURCE_STAGE_COPY ? "copying it in full"
 					    : "comparing digests, only differences are sent");
+	if (replicator->source->start.kind == START_ORDERLY && stage == SOURCE_STAGE_COMPARE) {
+		replicator->source->start.kind = START_COMPARED;
+		snprintf(replicator->source->start.text, sizeof(replicator->source->start.text),
+			 "though restarted in order: %s", why);
+	}
 	error = source_list_all(replicator->source, index, fault);
 	if (error)
 		return error;
@@ -153,6 +161,18 @@ static int run_fenced(struct replicator *replicator, struct fault *fault)
 	return error;
 }
 
+static int tell_start(struct replicator *replicator, struct fault *fault)
+{
+	const struct start_note *start = &replicator->source->start;
+	struct wire_start message = {.kind = start->kind == START_ORDERLY ? WIRE_START_ORDERLY
+									  : WIRE_START_COMPARED};
+
+	snprintf(message.text, sizeof(message.text), "%s", start->text);
+	if (session_send(replicator->session, WIRE_START, &message, sizeof(message)))
+		return replicator_session_fault(replicator, fault);
+	return 0;
+}
+
 static int run_session(struct replicator *replicator, struct fault *fault)
 {
 	struct source *source = replicator->source;
@@ -168,6 +188,8 @@ static int run_session(struct replicator *replicator, struct fault *fault)
 	error = replicator_join_stream(replicator, fault);
 	for (unsigned int i = 0; !error && i < source->count; i++)
 		error = reconcile_disk(replicator, i, fault);
+	if (!error)
+		error = tell_start(replicator, fault);
 	if (!error) {
 		status_set_note(replicator->status, "%s", "");
 		error = replicator_replicate(replicator, fault);

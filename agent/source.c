@@ -12,10 +12,6 @@
 #include "common/log.h"
 #include "common/units.h"
 
-/* Bitmaps may take a sixth each of what the ring leaves of the ceiling: dirty, todo, and one more while a verify
- * runs. */
-#define BITMAP_SHARE 6
-
 static int open_tracker(struct source *source, const struct tracked_disk *disks,
 			struct fault *fault)
 {
@@ -28,8 +24,7 @@ static int open_tracker(struct source *source, const struct tracked_disk *disks,
 	struct fault why = {0};
 	int error;
 
-	tracker_options.bitmap_bytes =
-		(options->memory_bytes - tracker_options.ring_bytes) / BITMAP_SHARE;
+	tracker_options.bitmap_bytes = options_bitmap_bytes(options);
 	if (options->tracker != OPTIONS_TRACKER_SCAN) {
 		error = tracker_bpf_open(&tracker_options, disks, source->count, &source->tracker,
 					 &why);
@@ -102,6 +97,39 @@ static int choose_disks(struct source *source, struct tracked_disk *ret_disks, s
 	return 0;
 }
 
+/* Who tracked from the start of the system on has said how that went. */
+static void find_start(struct source *source)
+{
+	struct start_note *start = &source->start;
+
+	handover_read_note(source->options, start);
+	if (start->kind != START_NONE)
+		return;
+	start->kind = START_COMPARED;
+	snprintf(start->text, sizeof(start->text), "%s",
+		 source->tracker->ops->kind == TRACKER_SCAN
+			 ? "writes are not tracked here: every start is followed by a comparison"
+			 : "tracking began with the agent, after the system: for a restart "
+			   "without a comparison run 'blkferry-agent initramfs'");
+	handover_keep_note(source->options, start);
+}
+
+void source_end_in_order(struct source *source)
+{
+	struct tracked_disk *disks;
+	struct fault fault = {0};
+
+	if (source->tracker->ops->kind == TRACKER_SCAN)
+		return;
+	disks = calloc(source->count, sizeof(*disks));
+	for (unsigned int i = 0; disks && i < source->count; i++)
+		disks[i] = source->disks[i].disk;
+	if (!disks || handover_end(source->options, disks, source->count, &fault) != 0)
+		log_warning("a restart of this system now will be followed by a comparison: %s",
+			    disks ? fault.text : "out of memory");
+	free(disks);
+}
+
 int source_open(const struct agent_options *options, struct source **ret_source,
 		struct fault *fault)
 {
@@ -116,11 +144,14 @@ int source_open(const struct agent_options *options, struct source **ret_source,
 	source->options = options;
 	error = choose_disks(source, disks, fault);
 	if (!error)
+		error = handover_begin(options, fault);
+	if (!error)
 		error = open_tracker(source, disks, fault);
 	for (unsigned int i = 0; !error && i < source->count; i++)
 		error = open_disk(source, i, fault);
 	if (error)
 		goto fail;
+	find_start(source);
 	free(disks);
 	*ret_source = source;
 	return 0;

@@ -41,6 +41,7 @@ struct source {
 	struct source_disk disks[TRACKER_DISKS_MAX];
 	unsigned int count;
 	char note[192]; /* of the last source_poll: what people should know of a disk, or "" */
+	struct start_note start; /* what the last start of the system meant */
 	/* Of the tracker, as of the last source_poll; atomic, for the heartbeat thread. */
 	uint64_t writes_seen, missed_runs, tracker_bytes;
 };
@@ -48,6 +49,8 @@ struct source {
 /* Finds and opens the disks and attaches the tracker. Says in the log what it chose and why. */
 int source_open(const struct agent_options *options, struct source **ret_source,
 		struct fault *fault);
+/* No acknowledgement will come any more: leaves what a stop of the system needs to know. Before source_close. */
+void source_end_in_order(struct source *source);
 /* Closes; what is pinned goes on tracking unless ends_tracking. */
 enum source_end { SOURCE_KEEP_TRACKING = 1, SOURCE_END_TRACKING };
 void source_close(struct source *source, enum source_end end);

@@ -21,6 +21,7 @@
  *   R  STREAM_RESULT   for each DIGEST record that was reached
  *   R  DIGEST_RESULT   for each DIGESTS, by its number
  *   A  CHECKS          would the source start on the target? When it was looked at, and again
+ *   A  START           what the last start of the source meant for tracking
  *   R  COMMAND         A  REPLY
  *   A  RANGES          what a verify found
  *   cutover:  R COMMAND(cutover)  A STEP...  A SEAL  R COMMIT  A FENCED  R FENCED (heard)
@@ -90,6 +91,7 @@ enum wire_type {
 	WIRE_STREAM_RESULT = 20,
 	WIRE_MACHINE = 21,
 	WIRE_CHECKS = 22,
+	WIRE_START = 23,
 	WIRE_DATA = 32,
 	WIRE_DIGESTS = 33,
 	WIRE_BARRIER = 34,
@@ -255,6 +257,19 @@ struct wire_checks {
 	char target[16]; /* "xen", "kvm" */
 	char text
 		[WIRE_CHECKS_TEXT_MAX]; /* a line each, errors first; what had no room is missing */
+} __attribute__((packed));
+
+enum wire_start_kind {
+	WIRE_START_ORDERLY = 1, /* tracking went on from before: nothing had to be compared */
+	WIRE_START_COMPARED = 2,
+};
+
+/* The last start of the source: whether its disks had to be compared, and why. */
+struct wire_start {
+	le16 kind; /* enum wire_start_kind */
+	le16 reserved;
+	le32 unused;
+	char text[256];
 } __attribute__((packed));
 
 struct wire_ack {

@@ -40,6 +40,7 @@ static const struct type_rule rules[] = {
 				sizeof(struct wire_stream_result) + WIRE_RECORD_DIGESTS_MAX},
 	[WIRE_MACHINE] = {"MACHINE", EXACT(wire_machine)},
 	[WIRE_CHECKS] = {"CHECKS", EXACT(wire_checks)},
+	[WIRE_START] = {"START", EXACT(wire_start)},
 	[WIRE_DATA] = {"DATA", sizeof(struct wire_data) + sizeof(struct wire_extent),
 		       WIRE_DATA_FRAME_MAX},
 	[WIRE_DIGESTS] = {"DIGESTS", sizeof(struct wire_digests) + WIRE_DIGEST_LEN,
@@ -257,6 +258,14 @@ int wire_check_payload(unsigned int type, void *payload, uint32_t length, struct
 
 		END_TEXT(checks, target);
 		END_TEXT(checks, text);
+		return 0;
+	}
+	case WIRE_START: {
+		struct wire_start *start = payload;
+
+		END_TEXT(start, text);
+		if (start->kind != WIRE_START_ORDERLY && start->kind != WIRE_START_COMPARED)
+			return broken(fault, "an unknown kind", type);
 		return 0;
 	}
 	case WIRE_DISK_READY: {

@@ -117,6 +117,9 @@ json_t *control_machine_to_json(struct machine *machine)
 						(double)NS_PER_S)
 				    : json_null());
 	json_object_set_new(root, "agent", agent_to_json(machine));
+	if (machine->source_start.kind)
+		json_object_set_new(root, "last_start",
+				    machine_start_to_json(&machine->source_start));
 	if (machine->checks.checked_s)
 		json_object_set_new(root, "readiness", machine_checks_to_json(&machine->checks));
 	if (machine->facts.cpus)

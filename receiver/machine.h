@@ -108,6 +108,8 @@ struct machine {
 	uint64_t capture_rate; /* captured bytes a second, between the last two */
 	char agent_host[64], agent_version[32];
 	struct wire_checks checks; /* as its agent said last; checked_s 0: never */
+	struct wire_start
+		source_start;	   /* what its last start meant for tracking; kind 0: not known */
 	struct wire_machine facts; /* of the source; cpus 0: not known */
 	char last_error[WIRE_TEXT_MAX];
 	/* Checkpoints that went for lack of space since the receiver started, and when the last of them did. */
@@ -135,7 +137,9 @@ void machine_path(const struct machines *machines, const struct machine *machine
 
 /* Stores it durably. The lock is held. */
 int machine_store(struct machines *machines, struct machine *machine, struct fault *fault);
-/* machine_checks.c: would the source start on the target? */
+/* machine_checks.c: would the source start on the target? And how did it start last? */
+void machine_set_start(struct machine *machine, const struct wire_start *start);
+json_t *machine_start_to_json(const struct wire_start *start);
 void machine_set_checks(struct machine *machine, const struct wire_checks *checks);
 json_t *machine_checks_to_json(const struct wire_checks *checks);
 /* -EAGAIN when its check found errors. The lock is held. */

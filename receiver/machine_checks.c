@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the source's `blkferry-agent check` found: shown in status, and asked before a cutover. */
+/* What the source's `blkferry-agent check` found: shown in status, and asked before a cutover. And how it started. */
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
@@ -22,6 +22,21 @@ void machine_set_checks(struct machine *machine, const struct wire_checks *check
 	make_plain(machine->checks.text);
 	os_cond_broadcast(&machine->changed);
 	os_mutex_unlock(&machine->lock);
+}
+
+void machine_set_start(struct machine *machine, const struct wire_start *start)
+{
+	os_mutex_lock(&machine->lock);
+	machine->source_start = *start;
+	make_plain(machine->source_start.text);
+	os_cond_broadcast(&machine->changed);
+	os_mutex_unlock(&machine->lock);
+}
+
+json_t *machine_start_to_json(const struct wire_start *start)
+{
+	return json_pack("{s:b, s:s}", "orderly", start->kind == WIRE_START_ORDERLY, "text",
+			 start->text);
 }
 
 json_t *machine_checks_to_json(const struct wire_checks *checks)

@@ -241,6 +241,10 @@ static int dispatch(struct session *session, enum wire_type type, const void *me
 		machine_set_checks(session->machine, message);
 		return 0;
 	}
+	if (type == WIRE_START) {
+		machine_set_start(session->machine, message);
+		return 0;
+	}
 	if (type == WIRE_REPLY)
 		return on_reply(session, message);
 	if (type == WIRE_RANGES)

@@ -10,7 +10,8 @@
 #include "agent/options.h"
 
 static const char usage[] =
-	"usage: blkferry-agent enroll HOST[:PORT] TOKEN [--state DIR] [--replace]\n"
+	"usage: blkferry-agent enroll HOST[:PORT] TOKEN [--state DIR] [--replace] "
+	"[--no-initramfs]\n"
 	"\n"
 	"Makes a key for this machine and has it certified by the receiver on HOST. The TOKEN is what\n"
 	"'blkferry token NAME' printed there; it can be used once. With '-' for TOKEN it is read from\n"
@@ -18,7 +19,9 @@ static const char usage[] =
 	"\n"
 	"  --state DIR   state folder (default: that of " OPTIONS_PATH ",\n"
 	"                or /var/lib/blkferry-agent)\n"
-	"  --replace     give up an enrolment that is there; restart the agent afterwards\n";
+	"  --replace     give up an enrolment that is there; restart the agent afterwards\n"
+	"  --no-initramfs\n"
+	"                leave the initramfs as it is: see 'blkferry-agent initramfs'\n";
 
 #define TOKEN_LINE_MAX 256
 
@@ -30,8 +33,19 @@ static const char *find_token(const char *argument, char line[TOKEN_LINE_MAX])
 	return fgets(line, TOKEN_LINE_MAX, stdin) ? line : "";
 }
 
+/* Restarts are to need no comparison. An enrolment is good without that, too. */
+static void set_up_restarts(const struct agent_options *options)
+{
+	struct fault fault = {0};
+
+	if (cli_initramfs_set_up(options, &fault) != 0)
+		printf("a restart of this machine will be followed by a comparison of its disks: "
+		       "%s\n",
+		       fault.text);
+}
+
 static int enroll(const char *address, const char *token, const char *state_folder,
-		  enum enroll_existing existing)
+		  enum enroll_existing existing, bool has_initramfs)
 {
 	struct agent_options options = {0};
 	char host[256], name[PKI_NAME_MAX];
@@ -52,6 +66,9 @@ static int enroll(const char *address, const char *token, const char *state_fold
 		       "next: 'systemctl enable --now blkferry-agent' (or 'systemctl restart "
 		       "blkferry-agent')\n",
 		       name, address);
+	/* With another state folder it is no machine of its own that enrols. */
+	if (!error && has_initramfs && options.state_folder && cli_initramfs_is_installed())
+		set_up_restarts(&options);
 	options_fini(&options);
 	return error ? 1 : 0;
 }
@@ -61,10 +78,12 @@ int cli_enroll(int argc, char **argv)
 	static const struct option long_options[] = {
 		{"state", required_argument, NULL, 's'},
 		{"replace", no_argument, NULL, 'r'},
+		{"no-initramfs", no_argument, NULL, 'n'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	enum enroll_existing existing = ENROLL_KEEP;
+	bool has_initramfs = true;
 	const char *state_folder = NULL;
 	char line[TOKEN_LINE_MAX];
 	int option;
@@ -74,6 +93,8 @@ int cli_enroll(int argc, char **argv)
 			state_folder = optarg;
 		} else if (option == 'r') {
 			existing = ENROLL_REPLACE;
+		} else if (option == 'n') {
+			has_initramfs = false;
 		} else {
 			fputs(usage, option == 'h' ? stdout : stderr);
 			return option == 'h' ? 0 : 2;
@@ -83,5 +104,6 @@ int cli_enroll(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	return enroll(argv[optind], find_token(argv[optind + 1], line), state_folder, existing);
+	return enroll(argv[optind], find_token(argv[optind + 1], line), state_folder, existing,
+		      has_initramfs);
 }

@@ -235,11 +235,11 @@ int disks_find_in(const struct system_roots *roots, const char *wanted,
 		snprintf(found[i].model, sizeof(found[i].model), "%s", survey.disks[i].names.model);
 	}
 	separate_twins(found, survey.count);
-	if (strcmp(wanted, "auto") == 0)
+	if (wanted && strcmp(wanted, "auto") == 0)
 		choose_auto(&survey, found);
-	else
+	else if (wanted)
 		result = choose_listed(&survey, wanted, found, fault);
-	if (result == 0)
+	if (result == 0 && wanted)
 		result = check_choice(&survey, found, wanted, fault);
 	if (result == 0) {
 		*ret_disks = found;

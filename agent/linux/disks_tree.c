@@ -268,6 +268,14 @@ void tree_mark_leaves(const struct block_tree *tree, unsigned int device, bool *
 	mark_leaves(tree, device, 0, is_leaf);
 }
 
+bool tree_is_on(const struct block_tree *tree, unsigned int device, unsigned int disk)
+{
+	bool is_leaf[TREE_DEVICES_MAX] = {false};
+
+	tree_mark_leaves(tree, device, is_leaf);
+	return is_leaf[disk];
+}
+
 /* /sys/fs/btrfs/UUID/devices lists the members of a mounted file system by name. Reads one of those
  * folders; with a device, only if it is among them. */
 static void mark_members(const struct block_tree *tree, const char *uuid, int device,

@@ -44,6 +44,8 @@ int tree_find_path(const struct block_tree *tree, const char *path);
 bool tree_is_leaf(const struct block_tree *tree, unsigned int device);
 /* Marks in is_leaf[count] the whole disks that a device lies on (itself, if it is one). */
 void tree_mark_leaves(const struct block_tree *tree, unsigned int device, bool *is_leaf);
+/* Does device lie, also in part, on disk? */
+bool tree_is_on(const struct block_tree *tree, unsigned int device, unsigned int disk);
 
 /* Marks in is_member[count] the devices of the btrfs whose mount has this source. Where the source leads
  * nowhere ("/dev/root"), those of every btrfs: better too much than one that is missed. */

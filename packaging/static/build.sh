@@ -3,7 +3,7 @@
 # Builds the static programs from the release archive ARCHIVE with the libraries in LIBS (build-libs.sh), and leaves
 # in OUT:
 #   blkferry-agent-VERSION-MACHINE.tar.gz     the agent for distributions that have no package, with install.sh
-#   programs/                                 the three programs, stripped, for the .rpm
+#   programs/                                 the programs, stripped, for the .rpm
 #
 # Usage: SOURCE_DATE_EPOCH=... packaging/static/build.sh ARCHIVE LIBS OUT
 set -euo pipefail
@@ -19,7 +19,8 @@ tar -C "$work" -xf "$archive"
 name=$(basename "$archive" .tar.gz)
 cd "$work/$name"
 make -j"${JOBS:-$(nproc)}" BUILD=build CC=musl-pie-cc PKG_CONFIG='pkg-config --static' PREFIX=/usr/local \
-	UNITDIR=/etc/systemd/system ZSHCOMPDIR=/usr/local/share/zsh/site-functions DESTDIR="$work/root" VIEW_PLUGIN= install \
+	UNITDIR=/etc/systemd/system SHUTDOWNDIR=/usr/lib/systemd/system-shutdown INITRAMFSDIR=/etc/initramfs-tools \
+	DRACUTDIR=/usr/lib/dracut/modules.d ZSHCOMPDIR=/usr/local/share/zsh/site-functions DESTDIR="$work/root" VIEW_PLUGIN= install \
 	CFLAGS="-O2 -g -include packaging/static/musl_compat.h -ffile-prefix-map=$PWD=." >"$out/build.log" 2>&1 || {
 	tail -n 60 "$out/build.log"
 	echo "static: the programs cannot be built: $out/build.log"
@@ -27,15 +28,17 @@ make -j"${JOBS:-$(nproc)}" BUILD=build CC=musl-pie-cc PKG_CONFIG='pkg-config --s
 }
 rm -rf "$out/programs"
 mkdir "$out/programs"
-for program in blkferry-agent blkferry-receiver blkferry; do
+for program in blkferry-agent blkferry-early blkferry-receiver blkferry; do
 	strip -o "$out/programs/$program" "build/$program"
 done
 
 package=blkferry-agent-${name#blkferry-}-$(uname -m)
 mkdir "$work/$package"
-(cd "$work/root" && find . -type f -path '*agent*' ! -path '*-preset/*' ! -path './usr/local/share/doc/*' \
-	! -path './usr/local/lib/*' | cpio --quiet -pdm "$work/$package/files")
+(cd "$work/root" && { find . -type f -path '*agent*' ! -path '*-preset/*' ! -path './usr/local/share/doc/*' \
+	! -path './usr/local/lib/*' && find ./etc/initramfs-tools ./usr/lib -type f; } | cpio --quiet -pdm "$work/$package/files")
 cp "$out/programs/blkferry-agent" "$work/$package/files/usr/local/sbin/blkferry-agent"
+mkdir -p "$work/$package/files/usr/local/lib/blkferry"
+cp "$out/programs/blkferry-early" "$work/$package/files/usr/local/lib/blkferry/blkferry-early"
 cp packaging/static/install.sh README.md NEWS LICENSE "$work/$package"
 tar -C "$work" --create --sort=name --format=gnu --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
 	--mode=u+rw,go=rX "$package" | gzip -9n >"$out/$package.tar.gz"

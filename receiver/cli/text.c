@@ -223,6 +223,14 @@ static void print_snapshots(const json_t *snapshots)
 		printf("  NO SNAPSHOT  %s\n", error);
 }
 
+/* What the last start of the source meant: nothing to compare, or why that had to be. */
+static void print_start(const json_t *start)
+{
+	if (start)
+		printf("  last start %s%s\n",
+		       is_true(start, "orderly") ? "" : "compared: ", text_of(start, "text"));
+}
+
 void cli_print_machine(const json_t *machine)
 {
 	char line[256];
@@ -244,6 +252,7 @@ void cli_print_machine(const json_t *machine)
 		puts("  SUSPECT    a write may have been missed: the whole disk is compared");
 	print_stream(machine);
 	print_snapshots(json_object_get(machine, "snapshots"));
+	print_start(json_object_get(machine, "last_start"));
 	print_readiness(json_object_get(machine, "readiness"));
 	print_disks(json_object_get(machine, "disks"));
 	print_agent(json_object_get(machine, "agent"));

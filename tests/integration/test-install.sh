@@ -24,13 +24,20 @@ for file in usr/local/share/man/man{1/blkferry.1,8/blkferry-agent.8,8/blkferry-r
 	usr/local/share/{bash-completion/completions/,zsh/vendor-completions/_}blkferry{,-agent,-receiver} \
 	usr/local/share/fish/vendor_completions.d/blkferry{,-agent,-receiver}.fish \
 	usr/local/share/doc/blkferry/{README.md,NEWS,LICENSE,examples/agent.ini,examples/receiver.ini} \
-	usr/local/share/doc/blkferry/examples/test-boot-qemu usr/local/lib/blkferry/nbdkit-blkferry-plugin.so; do
+	usr/local/share/doc/blkferry/examples/test-boot-qemu usr/local/lib/blkferry/nbdkit-blkferry-plugin.so \
+	usr/local/lib/blkferry/blkferry-early usr/local/lib/systemd/system-shutdown/blkferry \
+	usr/local/share/initramfs-tools/{hooks,scripts/init-premount}/blkferry \
+	usr/local/lib/dracut/modules.d/50blkferry/{module-setup.sh,blkferry-early.service}; do
 	[ -s "$root/$file" ] || fail "$file is missing"
 done
 for unit in agent receiver; do
 	grep -qx "ExecStart=/usr/local/sbin/blkferry-$unit run .*" "$root/lib/systemd/system/blkferry-$unit.service" ||
 		fail "the unit of blkferry-$unit starts something else"
 done
+
+! grep -rl '/usr/lib/blkferry/' "$root/usr/local/lib" "$root/usr/local/share/initramfs-tools" ||
+	fail "what runs at a start or a stop looks for blkferry-early where it is not"
+"$root/usr/local/lib/blkferry/blkferry-early" --help | grep -q '^usage: ' || fail "blkferry-early --help"
 
 # options PROGRAM [SUBCOMMAND...]: every option that --help names, of the program and the subcommands
 options()

@@ -18,6 +18,7 @@ requires dpkg-deb
 
 LAYOUT=ext4
 DISK_OPTIONS=
+ENROLL_OPTIONS=--no-initramfs # or empty: the source builds its initramfs, for restarts without a comparison
 SOURCE_KINDS=(virtio-blk)
 TARGET_KINDS=(virtio-blk)
 PACKAGE=$(find "$BUILD/packages/deb" -name 'blkferry-agent_*.deb' 2>/dev/null | head -n 1)
@@ -148,7 +149,7 @@ enroll_source()
 		"test-start-command = $T/test-start" "check-command = $T/test-check" "test-timeout = 600s"
 	[ $# = 0 ] || in_machine source "printf '%s\n' '[agent]' $(printf "'%s' " "$@") >/etc/blkferry/agent.ini"
 	token=$(ferry token web1 | grep -o 'bf1-[A-Za-z0-9_-]*')
-	in_machine source "blkferry-agent enroll 10.0.2.2:$RECEIVER_PORT $token && systemctl enable --now blkferry-agent" \
+	in_machine source "blkferry-agent enroll $ENROLL_OPTIONS 10.0.2.2:$RECEIVER_PORT $token && systemctl enable --now blkferry-agent" \
 		>"$T/enroll.log" 2>&1 || fail "enroll: $(cat "$T/enroll.log")"
 }
 

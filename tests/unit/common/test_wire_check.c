@@ -165,6 +165,20 @@ static void texts_of_checks_end_inside_their_field(void **state)
 	assert_int_equal(wire_payload_max(WIRE_CHECKS), sizeof(checks));
 }
 
+static void a_start_is_of_a_known_kind(void **state)
+{
+	struct wire_start start;
+
+	memset(&start, 'x', sizeof(start));
+	start.kind = WIRE_START_COMPARED;
+	assert_int_equal(wire_check_payload(WIRE_START, &start, sizeof(start), NULL), 0);
+	assert_int_equal(strlen(start.text), sizeof(start.text) - 1);
+	start.kind = 0;
+	assert_int_equal(wire_check_payload(WIRE_START, &start, sizeof(start), NULL), -EPROTO);
+	start.kind = 3;
+	assert_int_equal(wire_check_payload(WIRE_START, &start, sizeof(start), NULL), -EPROTO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,6 +189,7 @@ int main(void)
 		cmocka_unit_test(digests_that_do_not_fit_their_length_are_refused),
 		cmocka_unit_test(texts_end_inside_their_field),
 		cmocka_unit_test(texts_of_checks_end_inside_their_field),
+		cmocka_unit_test(a_start_is_of_a_known_kind),
 		cmocka_unit_test(machines_beyond_the_limits_are_refused),
 	};
 
