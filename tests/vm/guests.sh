@@ -134,9 +134,15 @@ wait_for_power_off()
 	check_machine_log "$1"
 }
 
+# ask_to_stop NAME: an ordered stop begins. The guest agent may be stopped before it has answered.
+ask_to_stop()
+{
+	in_machine "$1" 'systemctl --no-block poweroff' 2>/dev/null || true
+}
+
 # stop_machine NAME: an ordered stop
 stop_machine()
 {
-	in_machine "$1" 'systemctl --no-block poweroff'
+	ask_to_stop "$1"
 	wait_for_power_off "$1"
 }

@@ -234,7 +234,7 @@ look_at_target()
 	! machine_said target 'EXT4-fs.*recovery|BTRFS.*log replay' ||
 		fail "a journal was replayed: $(grep -aE 'recovery|replay' "$T/target/console")"
 	check_machine_log target
-	in_machine target 'systemctl --no-block poweroff'
+	ask_to_stop target
 	wait_for 300 '! machine_lives target' "the target's end"
 	machine_said target 'reboot: Power down' || fail "the target did not stop in order"
 	check_machine_log target
@@ -260,7 +260,7 @@ check_filesystems()
 	done
 	boot_tree rescue "${disks[@]}"
 	put_file rescue "$VM/check-filesystems.sh" /run/check-filesystems
-	in_machine rescue /run/check-filesystems >"$T/filesystems.log" 2>&1 || fail "file systems: $(cat "$T/filesystems.log")"
+	in_machine rescue 'sh /run/check-filesystems' >"$T/filesystems.log" 2>&1 || fail "file systems: $(cat "$T/filesystems.log")"
 	say "file systems are clean: $(tail -n 1 "$T/filesystems.log")"
 	stop_machine rescue
 }
