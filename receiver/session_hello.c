@@ -79,6 +79,8 @@ static int claim_machine(struct session *session, struct fault *fault)
 		snprintf(machine->agent_version, sizeof(machine->agent_version), "%s",
 			 session->hello.program);
 		memset(&machine->status, 0, sizeof(machine->status));
+		/* It may have been started anew: it says so itself, once the disks are open. */
+		memset(&machine->source_start, 0, sizeof(machine->source_start));
 	}
 	os_mutex_unlock(&machine->lock);
 	return error;
