@@ -171,3 +171,19 @@ become_identical()
 		fail "source and target differ: $(compare "$SOURCE" "$target" 2>&1 | head -n 20)"
 	say "$name: identical ($(tail -n 1 "$T/verify.out"))"
 }
+
+# make_slow_flush COMMAND FILE FLAG: makes COMMAND, which flushes FILE for a server; while FLAG is there and the source is
+# frozen (its program makes no progress), that takes seconds.
+make_slow_flush()
+{
+	cat >"$1" <<END
+#!/bin/sh
+if [ -e "$3" ]; then
+	before=\$(cat "$T/progress")
+	sleep 0.3
+	[ "\$before" != "\$(cat "$T/progress")" ] || sleep 3
+fi
+sync -d "$2"
+END
+	chmod +x "$1"
+}

@@ -9,17 +9,8 @@ requires ROOT BPF LOOP mkfs.ext4 nbdkit jq
 
 make_source 32M 4M
 truncate -s 32M "$T/target.img"
-# A target whose flush takes long once the source is frozen, which is when its program makes no progress.
-cat >"$T/flush" <<END
-#!/bin/sh
-if [ -e "$T/slow" ]; then
-	before=\$(cat "$T/progress")
-	sleep 0.3
-	[ "\$before" != "\$(cat "$T/progress")" ] || sleep 3
-fi
-sync -d "$T/target.img"
-END
-chmod +x "$T/flush"
+# A target whose flush takes long once the source is frozen.
+make_slow_flush "$T/flush" "$T/target.img" "$T/slow"
 start_process "$T/nbdkit.log" nbdkit -f --unix "$T/nbd.sock" eval get_size="echo 32M" can_write=true can_flush=true \
 	pread="dd if=$T/target.img iflag=skip_bytes,count_bytes skip=\$4 count=\$3 bs=1M status=none" \
 	pwrite="dd of=$T/target.img oflag=seek_bytes seek=\$4 conv=notrunc bs=1M iflag=fullblock status=none" flush="$T/flush"
