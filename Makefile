@@ -189,9 +189,9 @@ ifeq ($(DEPS),1)
 	$(Q)! command -v dpkg-query >/dev/null || packaging/install-deps.sh --all
 endif
 
-# A make of its own, since this one has looked for headers and libraries already.
+# A make of its own, since this one has looked for headers and libraries already. A part that fails does not hide the others.
 check: deps
-	$(Q)$(MAKE) --no-print-directory check-unit check-fuzz check-integration
+	$(Q)$(MAKE) --no-print-directory -k check-unit check-fuzz check-integration
 
 check-unit: all $(UNIT_TESTS)
 	$(Q)tests/run.sh unit $(UNIT_TESTS)

@@ -178,6 +178,9 @@ static int start_vm(struct xapi *xapi, const struct xcp_record *record,
 			error = 0;
 		if (error && strcmp(power, "Halted") == 0)
 			put_back(xapi, vm);
+	} else {
+		/* A start whose answer got lost may have ended after it was blocked again. */
+		error = xcp_vm_block(xapi, vm, false, fault);
 	}
 	return error ? error : wait_for_life(xapi, vm, record->vm_name, address, fault);
 }

@@ -17,41 +17,49 @@ static int read_locked(void *context, unsigned int disk, void *data, uint64_t of
 	return 0;
 }
 
+/* A thread cannot assert: it says what was wrong, and ends the test. */
+static void give_up(const char *what)
+{
+	fprintf(stderr, "%s\n", what);
+	abort();
+}
+
 static void thin_again_and_again(void *argument)
 {
+	struct fault why;
 	uint64_t now_ns = 0;
 
 	while (!__atomic_load_n(&is_done, __ATOMIC_ACQUIRE)) {
 		now_ns += NS_PER_S / 2;
-		if (history_thin(history, now_ns, NULL) != 0)
-			abort();
+		if (history_thin(history, now_ns, &why) != 0)
+			give_up(why.text);
 	}
 }
 
+struct reading {
+	struct history_reader *reader;
+	uint64_t number;
+};
+
 static void read_again_and_again(void *argument)
 {
-	const uint64_t number = *(uint64_t *)argument;
-	struct history_reader *reader;
+	const struct reading *reading = argument;
 	static uint8_t data[DISK0_BYTES];
 	struct fault why;
 
-	if (history_reader_open(history, number, NULL, &reader, &why) != 0)
-		abort();
 	while (!__atomic_load_n(&is_done, __ATOMIC_ACQUIRE)) {
-		if (history_reader_read(reader, 0, data, 0, DISK0_BYTES, &why) != 0) {
-			fprintf(stderr, "%s\n", why.text);
-			abort();
-		}
-		if (memcmp(data, copies[number], DISK0_BYTES) != 0)
-			abort();
+		if (history_reader_read(reading->reader, 0, data, 0, DISK0_BYTES, &why) != 0)
+			give_up(why.text);
+		if (memcmp(data, copies[reading->number], DISK0_BYTES) != 0)
+			give_up("a checkpoint that is read has changed");
 	}
-	history_reader_close(reader);
 }
 
 /* Another writer, on blocks that the first writes as well, though never at the same time as a mark. */
 static struct os_mutex mark_lock = OS_MUTEX_INITIALIZER;
 static void write_again_and_again(void *argument)
 {
+	struct fault why;
 	unsigned int state = 7;
 
 	while (!__atomic_load_n(&is_done, __ATOMIC_ACQUIRE)) {
@@ -60,8 +68,8 @@ static void write_again_and_again(void *argument)
 						   {0, (first / 2) * BLOCK, 3 * BLOCK}};
 
 		os_mutex_lock(&mark_lock);
-		if (history_protect(history, extents, 2, NULL) != 0)
-			abort();
+		if (history_protect(history, extents, 2, &why) != 0)
+			give_up(why.text);
 		os_mutex_lock(&target_lock);
 		memset(target + first * BLOCK, (int)state & 0xff, 4 * BLOCK);
 		os_mutex_unlock(&target_lock);
@@ -71,14 +79,15 @@ static void write_again_and_again(void *argument)
 
 static void protect_without_lock(void *argument)
 {
+	struct fault why;
 	unsigned int state = 9;
 
 	while (!__atomic_load_n(&is_done, __ATOMIC_ACQUIRE)) {
 		struct history_extent extent = {0, (unsigned int)rand_r(&state) % 60 * BLOCK,
 						4 * BLOCK};
 
-		if (history_protect(history, &extent, 1, NULL) != 0)
-			abort();
+		if (history_protect(history, &extent, 1, &why) != 0)
+			give_up(why.text);
 	}
 }
 
@@ -87,7 +96,7 @@ static void threads_do_not_disturb_each_other(void **state)
 	static const struct history_rule rules[] = {{5 * NS_PER_S, NS_PER_S},
 						    {50 * NS_PER_S, 10 * NS_PER_S}};
 	struct os_thread threads[4] = {0};
-	uint64_t number;
+	struct reading reading;
 
 	setup.rules = rules;
 	setup.rule_count = 2;
@@ -95,8 +104,11 @@ static void threads_do_not_disturb_each_other(void **state)
 	is_done = false;
 	open_it();
 	history->read = read_locked;
-	number = checkpoint();
-	os_thread_start(&threads[0], "read", read_again_and_again, &number);
+	reading.number = checkpoint();
+	/* Before anybody thins: a checkpoint that nobody reads may go. */
+	assert_int_equal(
+		history_reader_open(history, reading.number, NULL, &reading.reader, &fault), 0);
+	os_thread_start(&threads[0], "read", read_again_and_again, &reading);
 	os_thread_start(&threads[1], "thin", thin_again_and_again, NULL);
 	os_thread_start(&threads[2], "write", write_again_and_again, NULL);
 	os_thread_start(&threads[3], "protect", protect_without_lock, NULL);
@@ -115,6 +127,7 @@ static void threads_do_not_disturb_each_other(void **state)
 	__atomic_store_n(&is_done, true, __ATOMIC_RELEASE);
 	for (unsigned int i = 0; i < 4; i++)
 		os_thread_join(&threads[i]);
+	history_reader_close(reading.reader);
 	check_points();
 }
 
@@ -163,9 +176,10 @@ static int read_slowly(void *context, unsigned int disk, void *data, uint64_t of
 static void protect_one(void *argument)
 {
 	struct history_extent extent = {0, 3 * BLOCK, BLOCK};
+	struct fault why;
 
-	if (history_protect(history, &extent, 1, NULL) != 0)
-		abort();
+	if (history_protect(history, &extent, 1, &why) != 0)
+		give_up(why.text);
 	__atomic_fetch_add(&has_returned, 1, __ATOMIC_SEQ_CST);
 }
 
