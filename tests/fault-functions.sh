@@ -173,7 +173,7 @@ become_identical()
 }
 
 # make_slow_flush COMMAND FILE FLAG: makes COMMAND, which flushes FILE for a server; while FLAG is there and the source is
-# frozen (its program makes no progress), that takes seconds.
+# frozen (its program makes no progress), that takes a second: a receiver waits for ten.
 make_slow_flush()
 {
 	cat >"$1" <<END
@@ -181,7 +181,7 @@ make_slow_flush()
 if [ -e "$3" ]; then
 	before=\$(cat "$T/progress")
 	sleep 0.3
-	[ "\$before" != "\$(cat "$T/progress")" ] || sleep 3
+	[ "\$before" != "\$(cat "$T/progress")" ] || sleep 1
 fi
 sync -d "$2"
 END
