@@ -25,6 +25,7 @@
 
 #define FILE_MODE   0600
 #define FOLDER_MODE 0700
+#define SPARE_BYTES (64 * 1024)
 
 void journal_segment_path(const struct journal *journal, uint64_t sequence, char path[PATH_MAX])
 {
@@ -150,6 +151,26 @@ static int lock_folder(const char *folder, int *ret_fd, struct fault *fault)
 	return 0;
 }
 
+static void spare_path(const struct journal *journal, char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%s/spare", journal->folder);
+}
+
+/* Room for a segment's beginning, also where the segment before has all the rest. Made when there is room. */
+static void make_spare(const struct journal *journal)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	spare_path(journal, path);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, FILE_MODE);
+	if (fd < 0)
+		return;
+	if (posix_fallocate(fd, 0, SPARE_BYTES) != 0)
+		unlink(path);
+	close(fd);
+}
+
 int journal_open(const char *folder, struct journal **ret_journal, struct journal_place *ret_end,
 		 struct journal_place *ret_applied, struct fault *fault)
 {
@@ -172,6 +193,7 @@ int journal_open(const char *folder, struct journal **ret_journal, struct journa
 		return error;
 	}
 	*ret_journal = journal;
+	make_spare(journal);
 	*ret_end = journal->end.place;
 	*ret_applied = journal->applied.place;
 	return 0;
@@ -378,14 +400,19 @@ static bool is_spent(struct journal *journal)
 
 static int exchange_segment(struct journal *journal, struct fault *fault)
 {
-	int error = next_segment(journal, fault);
+	char path[PATH_MAX];
+	int error;
 
-	if (error)
-		return error;
-	os_mutex_lock(&journal->lock);
-	journal_forget(journal);
-	os_mutex_unlock(&journal->lock);
-	return 0;
+	spare_path(journal, path);
+	unlink(path);
+	error = next_segment(journal, fault);
+	if (!error) {
+		os_mutex_lock(&journal->lock);
+		journal_forget(journal);
+		os_mutex_unlock(&journal->lock);
+	}
+	make_spare(journal);
+	return error;
 }
 
 int journal_append(struct journal *journal, const struct wire_stream *head, const void *stored,
