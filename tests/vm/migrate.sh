@@ -271,6 +271,12 @@ migrate()
 	start_source
 	install_agent
 	check_readiness 0
+	migrate_ready_source
+}
+
+# migrate_ready_source: the rest of it, of a source that is installed and has nothing left to fix
+migrate_ready_source()
+{
 	enroll_source "allocated-only = no"
 	wait_for_streaming "after the first copy"
 	test_boot

@@ -14,11 +14,4 @@ check_readiness 3
 grep -q uefi-fallback "$T/check.log" || fail "check does not name the fallback loader: $(cat "$T/check.log")"
 in_machine source 'blkferry-agent check --target kvm --fix' >"$T/fix.log" 2>&1 || fail "check --fix: $(cat "$T/fix.log")"
 check_readiness 0
-
-enroll_source "allocated-only = no"
-wait_for_streaming "after the first copy"
-test_boot
-cut_over
-look_at_target
-compare_disks
-check_filesystems
+migrate_ready_source
