@@ -2,7 +2,9 @@
 /* The journal: order, durability, two threads, segments, full storage. Damage: test_journal_crash.c. */
 #include "tests/unit/receiver/journal_fixture.h"
 
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -266,6 +268,58 @@ static void a_full_disk_gives_back_what_is_applied(void **state)
 	assert_int_equal(applied.batch, 98);
 }
 
+/* Writes the file until its file system has not a page left. */
+static void fill_up(const char *path)
+{
+	static const char page[4096];
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	while (write(fd, page, sizeof(page)) > 0)
+		;
+	assert_int_equal(errno, ENOSPC);
+	close(fd);
+}
+
+/* On a file system of its own, of which others and the last segment have every page. */
+static void the_last_page_is_not_needed_to_go_on(void **state)
+{
+	struct journal_place place;
+	char ballast[80];
+	uint64_t batch = 0;
+
+	close_it();
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", folder, "tmpfs", 0, "size=1m")) {
+		assert_int_equal(try_open(), 0);
+		print_message("skipped: mounting a file system needs root\n");
+		skip();
+	}
+	assert_int_equal(try_open(), 0);
+	/* Both slots of the applied place are written, and have their pages. */
+	while (batch < 20) {
+		assert_int_equal(append(STREAM, ++batch, SIZE), 0);
+		sync_now();
+		place = (struct journal_place){STREAM, batch, batch * 1000 + 999};
+		assert_int_equal(journal_applied(journal, &place, &fault), 0);
+	}
+	snprintf(ballast, sizeof(ballast), "%s/ballast", folder);
+	fill_up(ballast);
+	while (append(STREAM, batch + 1, SIZE) == 0)
+		batch++;
+	sync_now();
+	place = (struct journal_place){STREAM, batch, batch * 1000 + 999};
+	assert_int_equal(journal_applied(journal, &place, &fault), 0);
+	assert_int_equal(append(STREAM, batch + 1, SIZE), 0);
+	sync_now();
+	reopen();
+	assert_int_equal(end.batch, batch + 1);
+	assert_int_equal(applied.batch, batch);
+	close_it();
+	assert_int_equal(umount(folder), 0);
+	assert_int_equal(try_open(), 0);
+}
+
 static void two_users_are_refused(void **state)
 {
 	struct journal *other;
@@ -374,6 +428,7 @@ int main(void)
 		TEST(a_failed_note_of_the_applied_place_removes_nothing),
 		TEST(a_full_disk_appends_nothing),
 		TEST(a_full_disk_gives_back_what_is_applied),
+		TEST(the_last_page_is_not_needed_to_go_on),
 		TEST(two_users_are_refused),
 		TEST(a_discarded_one_begins_anew),
 		TEST(what_a_killed_discard_left_goes),
